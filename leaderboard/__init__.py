@@ -1,0 +1,1 @@
+"""Submissions, ensembles, scores and the board. Run with `leaderboard --help`."""
