@@ -1,0 +1,110 @@
+"""Masked autoencoder (He et al., sections 3-4; MAE-Face section 3.1): encode the visible patches, rebuild the others.
+
+Shape legend: B images, N patches, K visible patches, M masked patches, D encoder width, E decoder width,
+P pixel values of a patch (3 * patch_size ** 2).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from abaw.models.vit import VitConfig, encode_visible
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaeConfig:
+    """Masked autoencoder: encoder, light decoder and objective."""
+
+    encoder: VitConfig = VitConfig()
+    mask_ratio: float = 0.75
+    """Share of patches that the encoder does not see, in (0, 1)."""
+    decoder_width: int = 512
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+    loss: Literal["l1", "l2"] = "l1"
+    """MAE-Face uses l1 (eq. 1), the original MAE l2."""
+
+
+def patchify(images_BCHW: Tensor, patch_size: int) -> Tensor:
+    """Images (B, 3, H, W) to patches (B, N, P), rows first; inside a patch: row, column, channel."""
+    batch, channels, height, width = images_BCHW.shape
+    rows, columns = height // patch_size, width // patch_size
+    grid = images_BCHW.reshape(batch, channels, rows, patch_size, columns, patch_size)
+    return grid.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * columns, patch_size**2 * channels)
+
+
+def normalise_patches(patches: Tensor) -> Tensor:
+    """Each patch to zero mean and unit variance over its P values: the target that MAE found to work best."""
+    mean = patches.mean(dim=-1, keepdim=True)
+    variance = patches.var(dim=-1, keepdim=True)
+    return (patches - mean) / (variance + 1e-6).sqrt()
+
+
+def random_masks(batch: int, patches: int, mask_ratio: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Indices of the visible (B, K) and of the masked patches (B, M), drawn uniformly for each image."""
+    visible = round(patches * (1 - mask_ratio))
+    if not 0 < visible < patches:
+        raise ValueError(
+            f"mask_ratio {mask_ratio} leaves {visible} of {patches} patches visible; some of each are needed"
+        )
+    order_BN = torch.rand(batch, patches, generator=generator).argsort(dim=1)
+    return order_BN[:, :visible], order_BN[:, visible:]
+
+
+def sine_cosine_positions(rows: int, width: int) -> Tensor:
+    """Fixed position embedding (1, rows * rows, width): half of the width for the row, half for the column."""
+    assert width % 4 == 0
+    rates = torch.exp(torch.arange(width // 4) * (-math.log(10_000.0) / (width // 4)))
+    angles = torch.arange(rows)[:, None] * rates
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    row = line[:, None].expand(rows, rows, -1)
+    column = line[None].expand(rows, rows, -1)
+    return torch.cat([row, column], dim=-1).reshape(1, rows * rows, width)
+
+
+class MaskedAutoencoder(nn.Module):
+    """Encoder over visible patches, decoder over all; `forward` gives predictions of the masked patches only."""
+
+    decoder_positions: Tensor
+
+    def __init__(self, config: MaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = config.encoder.build()
+        width = config.decoder_width
+        self.to_decoder = nn.Linear(self.encoder.embed_dim, width)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        rows = config.encoder.image_size // config.encoder.patch_size
+        self.register_buffer("decoder_positions", sine_cosine_positions(rows, width), persistent=False)
+        self.decoder = nn.Sequential(
+            *(Block(width, config.decoder_heads, qkv_bias=True) for _ in range(config.decoder_depth))
+        )
+        self.decoder_norm = nn.LayerNorm(width)
+        self.to_pixels = nn.Linear(width, 3 * config.encoder.patch_size**2)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, pixels_BCHW: Tensor, keep_BK: Tensor, masked_BM: Tensor) -> Tensor:
+        """Predicted normalised pixels (B, M, P) of the patches in `masked_BM`, given those in `keep_BK`."""
+        tokens = self.to_decoder(encode_visible(self.encoder, pixels_BCHW, keep_BK))
+        positions = self.decoder_positions.expand(tokens.shape[0], -1, -1)
+        visible = tokens[:, 1:] + _take(positions, keep_BK)
+        hidden = self.mask_token + _take(positions, masked_BM)
+        # Attention has no order of its own: visible patches first, masked ones last, and nothing is scattered back.
+        decoded = self.decoder(torch.cat([tokens[:, :1], visible, hidden], dim=1))
+        result: Tensor = self.to_pixels(self.decoder_norm(decoded[:, -masked_BM.shape[1] :]))
+        return result
+
+    def loss(self, pixels_BCHW: Tensor, keep_BK: Tensor, masked_BM: Tensor) -> Tensor:
+        """Mean distance to the normalised pixels of the masked patches: MAE-Face eq. 1 for l1."""
+        target_BNP = normalise_patches(patchify(pixels_BCHW, self.config.encoder.patch_size))
+        error = self(pixels_BCHW, keep_BK, masked_BM) - _take(target_BNP, masked_BM)
+        distance: Tensor = error.abs() if self.config.loss == "l1" else error.square()
+        return distance.mean()
+
+
+def _take(rows_BND: Tensor, index_BK: Tensor) -> Tensor:
+    return rows_BND.gather(1, index_BK.unsqueeze(-1).expand(-1, -1, rows_BND.shape[-1]))

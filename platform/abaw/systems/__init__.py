@@ -1,0 +1,1 @@
+"""What a paper trains: networks, losses and predictions; one file a system."""

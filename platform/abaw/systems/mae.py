@@ -1,0 +1,45 @@
+"""MAE-Face pre-training (section 3.1): rebuild three quarters of a face from the rest, without labels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from abaw.models.mae import MaeConfig, MaskedAutoencoder, random_masks
+from abaw.models.vit import layer_of, to_pixels
+from abaw.systems.system import Batch, System
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaePretraining:
+    """Masked autoencoding of unlabelled faces."""
+
+    mae: MaeConfig = MaeConfig()
+
+    def build(self) -> "MaeSystem":
+        """The system with fresh weights."""
+        return MaeSystem(self)
+
+
+class MaeSystem(System):
+    """Network and loss of masked autoencoding; `network.encoder` is what fine-tuning starts from."""
+
+    def __init__(self, config: MaePretraining) -> None:
+        super().__init__()
+        self.config = config
+        self.network = MaskedAutoencoder(config.mae)
+        self.layers = len(self.network.encoder.blocks) + 1
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Reconstruction loss of the masked patches."""
+        images = batch["image"]
+        encoder = self.config.mae.encoder
+        patches = (encoder.image_size // encoder.patch_size) ** 2
+        keep_BK, masked_BM = random_masks(images.shape[0], patches, self.config.mae.mask_ratio, generator)
+        pixels = to_pixels(images, image_size=encoder.image_size)
+        return {"reconstruction": self.network.loss(pixels, keep_BK.to(images.device), masked_BM.to(images.device))}
+
+    def layer_of(self, parameter: str) -> int:
+        """The encoder's layers, then everything else."""
+        name = parameter.removeprefix("network.")
+        return layer_of(name.removeprefix("encoder."), self.layers - 1) if name.startswith("encoder.") else self.layers

@@ -1,0 +1,88 @@
+"""Each system learns 32 frames by heart, and answers in the columns of its track."""
+
+import pytest
+import torch
+
+from abaw.models.mae import MaeConfig
+from abaw.models.vit import VitConfig
+from abaw.systems.mae import MaePretraining
+from abaw.systems.multitask import MultiTask
+from abaw.tracks import get_track
+
+ENCODER = VitConfig(size="micro", image_size=64)
+
+
+def frames(count=32):
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, 3, 8, 8, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear")
+    return {
+        "image": (images * 255).byte(),
+        "va": torch.rand(count, 2, generator=generator) * 2 - 1,
+        "va_mask": torch.ones(count, dtype=torch.bool),
+        "expression": torch.randint(0, 8, (count,), generator=generator),
+        "expression_mask": torch.ones(count, dtype=torch.bool),
+        "au": torch.randint(0, 2, (count, 12), generator=generator).float(),
+        "au_mask": torch.ones(count, 12, dtype=torch.bool),
+    }
+
+
+def train(system, steps, lr=1e-3):
+    batch, history = frames(), []
+    optimiser = torch.optim.AdamW(system.parameters(), lr=lr)
+    for _ in range(steps):
+        losses = system(batch, torch.Generator().manual_seed(0))
+        loss = torch.stack(list(losses.values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        history.append({name: value.item() for name, value in losses.items()})
+    return history
+
+
+def test_multitask_learns_32_frames_by_heart():
+    torch.manual_seed(0)
+    system = MultiTask(encoder=ENCODER).build()
+    history = train(system, 120)
+    assert history[0]["expr"] > 1.9
+    assert history[-1]["expr"] < 0.1
+    assert history[-1]["au"] < 0.1
+    assert history[-1]["va"] < 0.1
+    predicted = system.eval().predict(frames()["image"])
+    assert (predicted["expr"].argmax(1) == frames()["expression"]).all()
+
+
+def test_predictions_are_columns_of_the_track():
+    system = MultiTask(encoder=ENCODER).build().eval()
+    predicted = system.predict(frames(3)["image"])
+    for task in get_track("mtl").tasks:
+        assert predicted[task.name].shape == (3, len(task.columns))
+    assert torch.allclose(predicted["expr"].sum(1), torch.ones(3))
+    assert predicted["va"].abs().max() <= 1
+
+
+def test_mae_rebuilds_32_frames_by_heart():
+    torch.manual_seed(0)
+    mae = MaeConfig(encoder=ENCODER, decoder_width=64, decoder_depth=1, decoder_heads=4, loss="l2")
+    history = train(MaePretraining(mae=mae).build(), 150, lr=2e-3)
+    assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
+
+
+def test_a_self_supervised_system_predicts_no_track():
+    mae = MaeConfig(encoder=ENCODER, decoder_width=32, decoder_depth=1, decoder_heads=4)
+    with pytest.raises(ValueError, match="predicts no track"):
+        MaePretraining(mae=mae).build().predict(frames(1)["image"])
+
+
+def test_layers_rise_from_the_input_to_the_heads():
+    system = MultiTask(encoder=ENCODER).build()
+    layers = {name: system.layer_of(name) for name, _ in system.named_parameters()}
+    assert layers["encoder.patch_embed.proj.weight"] == 0
+    assert layers["encoder.blocks.0.attn.qkv.weight"] == 1
+    assert layers["heads.va.weight"] == system.layers == 5
+    assert set(layers.values()) == {0, 1, 2, 3, 4, 5}
+
+
+def test_weights_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="3 weights given for the 8 columns Neutral"):
+        MultiTask(encoder=ENCODER, expression_weight=(1.0, 1.0, 1.0)).build()
