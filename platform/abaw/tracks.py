@@ -46,17 +46,17 @@ class Task:
                 f"{self.name} predictions must have shape (frames, {len(self.columns)}), not {scores_NC.shape}"
             )
         if self.kind == "classes":
-            return scores_NC.argmax(axis=1)[:, None].astype(np.float64)
+            return np.asarray(scores_NC.argmax(axis=1)[:, None], dtype=np.float64)
         if self.kind == "binary":
-            return (scores_NC >= AU_THRESHOLD).astype(np.float64)
-        return np.clip(scores_NC, -1.0, 1.0).astype(np.float64)
+            return np.asarray(scores_NC >= AU_THRESHOLD, dtype=np.float64)
+        return np.asarray(np.clip(scores_NC, -1.0, 1.0), dtype=np.float64)
 
     def valid(self, labels_ND: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which entries (N, D) are values that this task allows; sentinels and NaN are not."""
         if self.kind == "regression":
-            return (labels_ND >= -1.0) & (labels_ND <= 1.0)
+            return np.asarray((labels_ND >= -1.0) & (labels_ND <= 1.0))
         high = len(self.columns) - 1 if self.kind == "classes" else 1
-        return (labels_ND >= 0) & (labels_ND <= high) & (labels_ND == np.floor(labels_ND))
+        return np.asarray((labels_ND >= 0) & (labels_ND <= high) & (labels_ND == np.floor(labels_ND)))
 
     @property
     def range_text(self) -> str:

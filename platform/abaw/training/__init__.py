@@ -1,0 +1,1 @@
+"""Optimiser, schedule, loop, checkpoints and the Ray Train entry."""

@@ -1,0 +1,105 @@
+"""AdamW with layer-wise learning rates, linear warm-up and cosine decay, and a moving average of the weights.
+
+Sources: layer decay as in BEiT and MAE fine-tuning; warm-up and cosine as in MAE-Face section 4.1 and EMMA section 4.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from abaw.systems.system import System
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """How a system is trained. Nothing here is rescaled behind the user's back."""
+
+    epochs: int = 50
+    warmup_epochs: float = 5.0
+    """Epochs over which the learning rate rises from 0."""
+    batch_size: int = 512
+    """Frames in one optimiser step, over all workers and accumulated micro-batches."""
+    accumulate: int = 1
+    """Micro-batches in one optimiser step."""
+    lr: float = 2e-4
+    """Peak learning rate of the last layer."""
+    weight_decay: float = 0.05
+    """Of matrices; biases, norms and embeddings of one dimension have none."""
+    layer_decay: float = 1.0
+    """Each layer's rate is this times the rate of the layer above it."""
+    clip_norm: float = 0.0
+    """Largest gradient norm; 0 does not clip."""
+    ema_decay: float = 0.0
+    """Decay per step of the moving average that is evaluated and saved; 0 uses the weights themselves."""
+    one_of: int = 1
+    """An epoch takes one frame of this many, with a fresh offset for each video and epoch."""
+    flip: bool = True
+    """Mirror half of the images."""
+    crop_scale: float = 0.8
+    """Smallest share of the image's side that a random crop keeps; 1 does not crop."""
+    precision: Precision = "auto"
+    """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower)."""
+    evaluate_every: int = 0
+    """Epochs between two evaluations on the held-out fold; 0 evaluates at the end only."""
+
+
+def parameter_groups(system: System, settings: Optimisation) -> list[dict[str, object]]:
+    """Parameters grouped by learning rate and weight decay; each group has its `scale` of the learning rate."""
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in system.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((system.layer_of(name), parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "scale": settings.layer_decay ** (system.layers - layer),
+            "weight_decay": settings.weight_decay if decays else 0.0,
+        }
+        for (layer, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def make_optimiser(system: System, settings: Optimisation) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`; betas 0.9 and 0.95 as MAE trains."""
+    return torch.optim.AdamW(parameter_groups(system, settings), lr=settings.lr, betas=(0.9, 0.95))
+
+
+def learning_rate(step: int, *, settings: Optimisation, steps_per_epoch: int) -> float:
+    """Learning rate of the last layer at optimiser step `step` (from 0): linear warm-up, then cosine to 0."""
+    total = settings.epochs * steps_per_epoch
+    warmup = settings.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return settings.lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1.0, total - warmup)
+    return settings.lr * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group its scale of `rate`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+class MovingAverage:
+    """Exponential moving average of a system's weights, kept beside them."""
+
+    def __init__(self, system: System, decay: float) -> None:
+        self.decay = decay
+        self.system = copy.deepcopy(system).requires_grad_(False).eval() if decay else system
+
+    @torch.no_grad()
+    def update(self, system: System, step: int) -> None:
+        """Move towards the weights after optimiser step `step`; early on faster, so that the start is forgotten."""
+        if not self.decay:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for average, parameter in zip(self.system.parameters(), system.parameters(), strict=True):
+            average.lerp_(parameter, 1 - decay)
+        for kept, buffer in zip(self.system.buffers(), system.buffers(), strict=True):
+            kept.copy_(buffer)

@@ -1,0 +1,38 @@
+"""One process of a training: its rank, its device, and what it tells the others."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """Rank `rank` of `world` processes. A world of one needs no process group."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all workers, in the order of ranks, on every worker. For small things, by pickle."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait until all workers are here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over workers, or itself where there is one."""
+        if self.world == 1:
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=devices)

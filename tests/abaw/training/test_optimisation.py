@@ -1,0 +1,51 @@
+"""Schedule, layer decay, weight decay and the moving average."""
+
+import math
+
+import pytest
+import torch
+
+from abaw.models.vit import VitConfig
+from abaw.systems.multitask import MultiTask
+from abaw.training.optimisation import MovingAverage, Optimisation, learning_rate, make_optimiser, set_learning_rate
+
+SETTINGS = Optimisation(epochs=10, warmup_epochs=2, lr=0.1, layer_decay=0.5, weight_decay=0.05)
+
+
+def micro():
+    torch.manual_seed(0)
+    return MultiTask(encoder=VitConfig(size="micro", image_size=64)).build()
+
+
+def test_learning_rate_rises_linearly_then_falls_as_a_cosine():
+    rates = [learning_rate(step, settings=SETTINGS, steps_per_epoch=5) for step in range(50)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[9] == pytest.approx(0.1)
+    assert rates[10] == pytest.approx(0.1)
+    assert rates[30] == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi * 20 / 40)))
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+
+
+def test_each_layer_has_its_rate_and_vectors_do_not_decay():
+    system = micro()
+    optimiser = make_optimiser(system, SETTINGS)
+    set_learning_rate(optimiser, 0.08)
+    found = {id(p): group for group in optimiser.param_groups for p in group["params"]}
+    assert len(found) == len(list(system.parameters()))
+    named = dict(system.named_parameters())
+    assert found[id(named["heads.va.weight"])]["lr"] == pytest.approx(0.08)
+    assert found[id(named["encoder.blocks.3.attn.qkv.weight"])]["lr"] == pytest.approx(0.04)
+    assert found[id(named["encoder.patch_embed.proj.weight"])]["lr"] == pytest.approx(0.08 * 0.5**5)
+    assert found[id(named["heads.va.weight"])]["weight_decay"] == 0.05
+    assert found[id(named["heads.va.bias"])]["weight_decay"] == 0.0
+
+
+def test_moving_average_follows_and_can_be_off():
+    system = micro()
+    average = MovingAverage(system, 0.9)
+    before = average.system.heads["va"].weight.clone()
+    with torch.no_grad():
+        system.heads["va"].weight += 1.0
+    average.update(system, step=10_000)
+    assert torch.allclose(average.system.heads["va"].weight, before + 0.1, atol=1e-6)
+    assert MovingAverage(system, 0.0).system is system
