@@ -1,0 +1,150 @@
+"""The command line: `leaderboard score | validate | submit | show | ensemble`.
+
+Data goes to stdout, notes and errors to stderr. Exit codes: 0 done, 1 refused (with every reason), 2 usage. Whatever
+takes long to import is imported by the command that needs it, so that `--help` is quick.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from abaw.problems import BadInput
+from abaw.tracks import TRACKS
+
+STORE = "sqlite:///leaderboard.sqlite"
+
+EXAMPLES = """\
+examples:
+  leaderboard validate mtl.txt --track mtl --template MTL_test_set_release.txt
+  leaderboard score mtl.txt --track mtl --truth validation_set_annotations.txt --json
+  leaderboard score fold_0/val.parquet --track expr          (scores the labels that the table carries)
+  leaderboard submit fold_*.parquet --track mtl --template MTL_test_set_release.txt --name "MAE, 5 folds"
+  leaderboard ensemble a.parquet b.parquet --track mtl --out mean.parquet
+  leaderboard show --track mtl
+
+common errors:
+  "the header is that of track va, not of expr"   wrong --track, or the wrong file
+  "is missing; template.txt:17 asks for it"       the file lacks a row; `submit` fills the rows of frames without a crop
+  "holds several sets of track expr"              --truth must name Train_Set or Validation_Set
+  "there is an entry of this name"                every entry of a track has its own --name; --overwrite replaces one
+
+exit codes: 0 done, 1 refused (every reason is printed), 2 usage
+"""
+HELP = {
+    "score": "score a submission file or prediction table",
+    "validate": "check a submission file against the organisers' template",
+    "submit": "write, validate, score and store a submission, and rank it",
+    "show": "show the board",
+    "ensemble": "average the probabilities of prediction tables",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `argv` without the program's name. Usage errors exit with 2."""
+    arguments = _parser().parse_args(argv)
+    from leaderboard import commands
+
+    try:
+        return int(getattr(commands, arguments.command)(arguments))
+    except BadInput as error:
+        print(error, file=sys.stderr)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): what is still buffered goes nowhere, without a complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
+        print(f"leaderboard {arguments.command}: {error}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="leaderboard",
+        description="Score, validate, submit and rank entries of the ABAW challenges, on this machine, at once.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, add_arguments in COMMANDS.items():
+        command = commands.add_parser(name, help=HELP[name], description=HELP[name], epilog=_examples_of(name))
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        add_arguments(command)
+    return parser
+
+
+def _examples_of(command: str) -> str:
+    lines = [line for line in EXAMPLES.splitlines() if line.strip().startswith(f"leaderboard {command} ")]
+    return "\n".join(["examples:", *lines])
+
+
+def _score(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", type=Path, help="submission file, or prediction table (.parquet)")
+    _track(command, required=True)
+    command.add_argument("--truth", type=Path, metavar="PATH", help=f"{TRUTH}; may be left out for a table with labels")
+    _json(command)
+
+
+def _validate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", type=Path, help="submission file")
+    _track(command, required=True)
+    command.add_argument("--template", type=Path, metavar="PATH", required=True, help=TEMPLATE)
+
+
+def _submit(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        help="one submission file, or prediction tables (.parquet), of which the mean is written as a submission file",
+    )
+    _track(command, required=True)
+    command.add_argument("--template", type=Path, metavar="PATH", required=True, help=TEMPLATE)
+    command.add_argument("--truth", type=Path, metavar="PATH", help=f"{TRUTH}; without it the entry is not ranked")
+    command.add_argument("--name", required=True, type=_name, help="name of the entry, its own in the track")
+    command.add_argument("--author", default="", help="who submits")
+    command.add_argument("--baseline", action="store_true", help="flag the entry as a baseline")
+    command.add_argument("--note", default="", metavar="TEXT", help="anything worth remembering")
+    out = "folder of the official file and its manifest (a submission file stays where it is; tables: submissions)"
+    command.add_argument("--out", type=Path, metavar="FOLDER", help=out)
+    command.add_argument("--overwrite", action="store_true", help="replace the entry of this name and its files")
+    _store(command)
+    _json(command)
+
+
+def _show(command: argparse.ArgumentParser) -> None:
+    _track(command, required=False)
+    _store(command)
+    _json(command)
+
+
+def _ensemble(command: argparse.ArgumentParser) -> None:
+    command.add_argument("files", metavar="TABLE", nargs="+", type=Path, help="prediction tables (.parquet)")
+    _track(command, required=True)
+    command.add_argument("--out", type=Path, metavar="TABLE", required=True, help="prediction table to write")
+    command.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+
+
+COMMANDS = {"score": _score, "validate": _validate, "submit": _submit, "show": _show, "ensemble": _ensemble}
+TRUTH = "annotation folder, multi-task list, or labels in submission form"
+TEMPLATE = "the organisers' list of rows; only the first field of its lines counts"
+
+
+def _track(command: argparse.ArgumentParser, *, required: bool) -> None:
+    choices = f"one of {', '.join(TRACKS)}" + ("" if required else "; left out: every track with entries")
+    command.add_argument("--track", required=required, choices=tuple(TRACKS), metavar="TRACK", help=choices)
+
+
+def _store(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", default=STORE, metavar="URL", help="where entries are kept (%(default)s)")
+
+
+def _json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name; expected printable text, such as 'MAE base, 5 folds'")
+    return text.strip()

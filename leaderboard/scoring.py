@@ -1,0 +1,134 @@
+"""The one scorer, shared by `score` and `submit`: all frames of all videos pooled, then one score (ABAW's rules).
+
+Every annotated frame must have a prediction. Frames without truth do not count; they are reported.
+Legend: N rows (frames), C prediction columns and D label columns of a task.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from abaw import metrics
+from abaw.problems import refuse
+from abaw.tracks import Track
+from leaderboard.images import count_videos
+from leaderboard.reasons import Reasons
+from leaderboard.submissions import read_submission
+from leaderboard.truth import Truth, read_truth
+
+TABLE_SUFFIX = ".parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """Decisions by frame; the keys of the mappings are the names of the track's tasks."""
+
+    path: Path
+    image: pl.Series
+    """Names (N,), each once."""
+    decided: Mapping[str, NDArray[np.float64]]
+    """What a submission states, (N, D) a task."""
+    scores: Mapping[str, NDArray[np.float64]] | None = None
+    """Probabilities (N, C) a task, where they are known: the top-k accuracies need them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a submission is worth."""
+
+    track: str
+    score: float
+    """The ranking score of the track."""
+    metrics: Mapping[str, float]
+    """Every metric of the track, the ranking score among them."""
+    frames: int
+    """Frames that have a label of at least one task."""
+    videos: int
+    """Videos of these frames; 0 where the images are stills."""
+    ignored: int
+    """Predictions for frames without truth; they did not count."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that `leaderboard score --json` prints."""
+        return {
+            "track": self.track,
+            "score": self.score,
+            "metrics": dict(self.metrics),
+            "frames": self.frames,
+            "videos": self.videos,
+        }
+
+
+def score_file(path: Path, track: Track, truth_path: Path | None = None) -> Score:
+    """Score a submission file or a prediction table (`.parquet`).
+
+    Without `truth_path` a prediction table is scored against the labels it carries. BadInput holds every reason.
+    """
+    if path.suffix == TABLE_SUFFIX:
+        # Arrow takes a tenth of a second to import, and a submission file needs none of it.
+        from abaw.predictions import read_predictions
+        from leaderboard.tables import predicted_of_table, truth_of_table
+
+        table = read_predictions(path, track)
+        truth = truth_of_table(table, track, path) if truth_path is None else read_truth(truth_path, track)
+        return score(predicted_of_table(table, track, path), truth, track)
+    if truth_path is None:
+        raise refuse(path, "a submission file holds no labels to score against; give --truth")
+    rows, reasons = read_submission(path, track)
+    reasons.raise_any()
+    assert rows is not None
+    return score(predicted_of_rows(rows, track, path), read_truth(truth_path, track), track)
+
+
+def predicted_of_rows(rows: pl.DataFrame, track: Track, path: Path) -> Predicted:
+    """The decisions that the rows of a submission file state."""
+    decided = {task.name: rows.select(task.label_columns).to_numpy() for task in track.tasks}
+    return Predicted(path=path, image=rows["image"], decided=decided)
+
+
+def score(predicted: Predicted, truth: Truth, track: Track) -> Score:
+    """Pool all frames that have a label and compute the metrics of the track once. BadInput holds every reason."""
+    labelled_N = np.logical_or.reduce(list(truth.mask.values()))
+    images = truth.image.filter(pl.Series(labelled_N))
+    rows = _rows_of(images, predicted, truth, track)
+    found = metrics.score(
+        track,
+        {name: values[rows] for name, values in predicted.decided.items()},
+        {name: values[labelled_N] for name, values in truth.true.items()},
+        {name: values[labelled_N] for name, values in truth.mask.items()},
+        None if predicted.scores is None else {name: values[rows] for name, values in predicted.scores.items()},
+    )
+    return Score(
+        track=track.name,
+        score=found[track.score],
+        metrics=found,
+        frames=len(images),
+        videos=count_videos(images),
+        ignored=len(predicted.image) - len(images),
+    )
+
+
+def _rows_of(images: pl.Series, predicted: Predicted, truth: Truth, track: Track) -> NDArray[np.int64]:
+    """Rows of the predictions, in the order of the images; every image without one is a reason to refuse."""
+    reasons = Reasons()
+    for task in track.tasks:
+        if not truth.mask[task.name].any():
+            message = f"no frame is annotated for task {task.name}; track {track.name} cannot be scored against it"
+            reasons.add("nothing to score", truth.path, message)
+    if images.equals(predicted.image):
+        rows = np.arange(len(images))
+    else:
+        numbered = pl.DataFrame({"image": predicted.image}).with_row_index("row")
+        joined = pl.DataFrame({"image": images}).join(numbered, on="image", how="left", maintain_order="left")
+        hint = "; `leaderboard submit` fills frames that have no crop" if predicted.scores is not None else ""
+        for image in joined.filter(pl.col("row").is_null())["image"]:
+            message = f"no prediction for {image}, which {truth.path} has a label for{hint}"
+            reasons.add("missing row", predicted.path, message)
+        rows = joined["row"].fill_null(0).to_numpy().astype(np.int64)
+    reasons.raise_any()
+    return rows

@@ -1,0 +1,213 @@
+"""The one reader of submission files, shared by `validate`, `submit` and `score`.
+
+The organisers' form: the track's header, then `image,value,...`, one line a frame. A byte order mark, CRLF line ends
+and blank lines at the end are accepted, since spreadsheets write them; the rest must be as the organisers print it.
+A correct file is read at once by Polars. Only one that Polars refuses is read again line by line, to find all reasons.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from abaw.tracks import TRACKS, Task, Track
+from leaderboard.images import name_pattern, name_text
+from leaderboard.reasons import Kind, Reasons
+
+NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+INTEGER = r"[+-]?[0-9]+"
+NOT_FINITE = {"nan", "inf", "infinity"}
+LINE = "line"
+
+
+def read_submission(path: Path, track: Track, *, truth: bool = False) -> tuple[pl.DataFrame | None, Reasons]:
+    """Read a submission file and find everything that is wrong with it.
+
+    Args:
+        path: the file.
+        track: whose header and values are expected.
+        truth: the file holds labels in the form of a submission, so "not annotated" (-1, -5) is read as null.
+
+    Returns:
+        The rows with a well-formed image name: `line` (in the file, from 1), `image`, and the track's label columns as
+        Float64 (null where the value is bad or not annotated); None when the file is of another form altogether.
+        And the reasons why the file is refused.
+    """
+    reasons = Reasons()
+    data = _read_bytes(path, reasons)
+    if data is None:
+        return None, reasons
+    header, _, body = data.partition(b"\n")
+    names = tuple(name.strip() for name in header.decode("utf-8", errors="replace").split(","))
+    first = 2
+    if names != track.submission_header:
+        message, usable = _header_problem(names, track)
+        reasons.add("bad header", path, message, line=1)
+        if not usable:
+            return None, reasons
+        if re.match(name_pattern(track), names[0]):
+            first, body = 1, data
+    rows = _read_fast(body, track, first)
+    if rows is None:
+        rows = _read_lines(body, first, path, track, reasons)
+    return _in_range(rows, path, track, truth, reasons), reasons
+
+
+def _read_bytes(path: Path, reasons: Reasons) -> bytes | None:
+    """The file without byte order mark and blank end; None (and a reason) when it is not a text file with lines."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reasons.add("unreadable file", path, f"{error.strerror}; expected a submission file")
+        return None
+    if data[:4] == b"PAR1":
+        reasons.add("unreadable file", path, "a prediction table; `leaderboard submit` writes its submission file")
+        return None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4096]:
+        reasons.add("bad encoding", path, "not a UTF-8 text file (it holds zero bytes or is UTF-16); save it as UTF-8")
+        return None
+    data = data.removeprefix(b"\xef\xbb\xbf").rstrip()
+    if not data:
+        reasons.add("unreadable file", path, "the file is empty; expected a header and one line a frame")
+        return None
+    return data
+
+
+def _header_problem(names: tuple[str, ...], track: Track) -> tuple[str, bool]:
+    """What is wrong with a header, and whether the lines below it may be read as this track's all the same."""
+    expected = ",".join(track.submission_header)
+    if re.match(name_pattern(track), names[0]):
+        return f"the header is missing: the first line is a row; expected {expected!r}", True
+    others = [other.name for other in TRACKS.values() if other.submission_header == names]
+    if others:
+        found = f"the header is that of track {' or '.join(others)}, not of {track.name}"
+        return f"{found}; expected {expected!r}; check the file and --track", False
+    return f"header {','.join(names)[:200]!r}; expected {expected!r}", True
+
+
+def _read_fast(body: bytes, track: Track, first: int) -> pl.DataFrame | None:
+    """All rows at once when every line is well formed, else None; the ranges are not checked here."""
+    if not body:
+        return _as_table({}, [], track)
+    kinds = {
+        column: pl.Float64 if task.kind == "regression" else pl.Int16
+        for task in track.tasks
+        for column in task.label_columns
+    }
+    try:
+        rows = pl.read_csv(
+            body, has_header=False, schema={"image": pl.String, **kinds}, quote_char=None, infer_schema=False
+        )
+    except pl.exceptions.PolarsError:
+        return None
+    # Polars skips blank lines, and fills a short line with nulls: neither is a correct file.
+    if len(rows) != body.count(b"\n") + 1 or sum(rows.null_count().row(0)):
+        return None
+    image, values = rows["image"], [rows[column].cast(pl.Float64) for column in kinds]
+    finite = all(value.is_finite().all() for value in values)
+    if not finite or not image.str.contains(name_pattern(track)).all() or image.n_unique() != len(rows):
+        return None
+    line = pl.Series(LINE, np.arange(first, first + len(rows), dtype=np.int64))
+    return pl.DataFrame([line, image, *values])
+
+
+def _read_lines(body: bytes, first: int, path: Path, track: Track, reasons: Reasons) -> pl.DataFrame:
+    """The rows line by line, and every reason with its line; the ranges are not checked here."""
+    good = _good_line(track)
+    seen: dict[str, int] = {}
+    values: list[float] = []
+    for number, raw in enumerate(body.split(b"\n"), start=first):
+        text = _text(raw, number, path, reasons)
+        if text is None:
+            continue
+        image, *fields = text.split(",")
+        if good.fullmatch(text):
+            found = list(map(float, fields))
+        else:
+            found = _numbers(fields, number, path, track, reasons)
+            if not re.match(name_pattern(track), image):
+                message = f"{image[:200]!r}; expected {name_text(track)}"
+                reasons.add("bad image name", path, message, line=number)
+                continue
+        if image in seen:
+            reasons.add("repeated row", path, f"{image} came before, in line {seen[image]}; remove one", line=number)
+            continue
+        seen[image] = number
+        values += found
+    return _as_table(seen, values, track)
+
+
+def _good_line(track: Track) -> re.Pattern[str]:
+    """What a well-formed line looks like: nearly all lines, so nothing else need be asked about them."""
+    fields = "".join(
+        f",[ \\t]*{NUMBER if task.kind == 'regression' else INTEGER}[ \\t]*"
+        for task in track.tasks
+        for _ in task.label_columns
+    )
+    return re.compile(name_pattern(track).removesuffix("$") + fields)
+
+
+def _text(raw: bytes, line: int, path: Path, reasons: Reasons) -> str | None:
+    """One line as text; None (and a reason) when it is blank or not UTF-8."""
+    try:
+        text = raw.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"byte 0x{raw[error.start]:02x} at position {error.start + 1} is not UTF-8; save the file as UTF-8"
+        reasons.add("bad encoding", path, message, line=line)
+        return None
+    if text and not text.isspace():
+        return text
+    reasons.add("wrong number of values", path, "blank line; remove it", line=line)
+    return None
+
+
+def _numbers(fields: list[str], line: int, path: Path, track: Track, reasons: Reasons) -> list[float]:
+    """The values of one line; NaN where a field is no number of the right kind."""
+    columns = track.label_columns
+    if len(fields) != len(columns):
+        message = f"found {len(fields)} values after the image, expected {len(columns)} ({','.join(columns)})"
+        reasons.add("wrong number of values", path, message, line=line)
+        return [math.nan] * len(columns)
+    tasks = (task for task in track.tasks for _ in task.label_columns)
+    values = []
+    for column, task, field in zip(columns, tasks, fields, strict=True):
+        value = _number(field.strip(" \t"), task)
+        if isinstance(value, str):
+            reasons.add(value, path, f"{column} is {field[:50]!r}; expected {task.range_text}", line=line)
+        values.append(value if isinstance(value, float) else math.nan)
+    return values
+
+
+def _number(field: str, task: Task) -> float | Kind:
+    """The value of a field, or what is wrong with it."""
+    if not re.fullmatch(NUMBER, field):
+        return "not finite" if field.lstrip("+-").lower() in NOT_FINITE else "not a number"
+    return float(field) if task.kind == "regression" or re.fullmatch(INTEGER, field) else "not an integer"
+
+
+def _as_table(lines: Mapping[str, int], values: list[float], track: Track) -> pl.DataFrame:
+    """The rows as a table: the line of each image, and its values one after the other, NaN where one is bad."""
+    values_ND = np.array(values, dtype=np.float64).reshape(len(lines), len(track.label_columns))
+    line = pl.Series(LINE, list(lines.values()), dtype=pl.Int64)
+    columns = [pl.Series(n, v, nan_to_null=True) for n, v in zip(track.label_columns, values_ND.T, strict=True)]
+    return pl.DataFrame([line, pl.Series("image", list(lines), dtype=pl.String), *columns])
+
+
+def _in_range(rows: pl.DataFrame, path: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame:
+    """The rows with null where a value is not one of its task's; in truth, "not annotated" is null and no reason."""
+    for task in track.tasks:
+        for column in task.label_columns:
+            value = rows[column]
+            unlabelled = (value == task.sentinel).fill_null(False)
+            bad = value.is_not_null() & ~pl.Series(task.valid(value.fill_null(np.nan).to_numpy()))
+            if not bad.any():
+                continue
+            for line, found in rows.filter(bad & ~unlabelled if truth else bad).select(LINE, column).iter_rows():
+                hint = "; it means 'not annotated' and is no prediction" if found == task.sentinel else ""
+                message = f"{column} is {found:g}; expected {task.range_text}{hint}"
+                reasons.add("out of range", path, message, line=line)
+            rows = rows.with_columns(value.set(bad, None))
+    return rows

@@ -1,0 +1,90 @@
+"""A small world in the organisers' forms: a multi-task template, its truth, and prediction tables that lack crops."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from abaw.annotations import write_mtl_list
+from abaw.predictions import schema, write_predictions
+from abaw.tracks import TRACKS
+
+MTL = TRACKS["mtl"]
+AU = MTL.task("au")
+Table = Callable[..., pa.Table]
+
+
+def frames() -> list[tuple[str, int]]:
+    # `vid` is a substring of `vid_left`: names must be matched by equality.
+    return [(video, frame) for video in ("vid", "vid_left", "other") for frame in range(1, 60, 3)]
+
+
+def labels() -> pl.DataFrame:
+    rng = np.random.default_rng(7)
+    keys = frames()
+    walk_N2 = np.clip(np.cumsum(rng.normal(0, 0.2, (len(keys), 2)), axis=0), -1, 1)
+    au_ND = rng.random((len(keys), 12)) < 0.4
+    table = pl.DataFrame(
+        {
+            "video": [video for video, _ in keys],
+            "frame": pl.Series([frame for _, frame in keys], dtype=pl.Int32),
+            "valence": pl.Series(walk_N2[:, 0], dtype=pl.Float32),
+            "arousal": pl.Series(walk_N2[:, 1], dtype=pl.Float32),
+            "expression": pl.Series(rng.integers(0, 8, len(keys)), dtype=pl.Int8),
+            **{name: pl.Series(au_ND[:, k].astype(np.int8)) for k, name in enumerate(AU.columns)},
+        }
+    )
+    row = pl.int_range(pl.len())
+    return table.with_columns(
+        pl.when(row % 5 > 0).then("expression"), pl.when(row % 7 > 0).then("valence"), pl.when(row % 6 > 0).then("AU4")
+    )
+
+
+@pytest.fixture
+def truth_list(tmp_path: Path) -> Path:
+    path = tmp_path / "validation_set_annotations.txt"
+    write_mtl_list(path, labels())
+    return path
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    path = tmp_path / "template.txt"
+    rows = "".join(f"{video}/{frame:05d}.jpg,\n" for video, frame in frames())
+    path.write_text("image,valence,arousal,expression,aus\n" + rows)
+    return path
+
+
+@pytest.fixture
+def make_table() -> Table:
+    """Prediction table of the world: noise on the truth, every `gap`-th row absent."""
+
+    def make(seed: int, noise: float = 0.3, gap: int = 4) -> pa.Table:
+        rng = np.random.default_rng(seed)
+        kept = labels().filter(pl.int_range(pl.len()) % gap > 0)
+        n = len(kept)
+        full = kept.with_columns(pl.col("expression", "valence", "AU4").fill_null(0))
+        va_N2 = full.select("valence", "arousal").to_numpy() + rng.normal(0, noise, (n, 2))
+        expr_NC = np.eye(8)[full["expression"].to_numpy()] + rng.random((n, 8)) * noise * 3
+        au_ND = np.clip(full.select(AU.columns).to_numpy() * 0.6 + rng.random((n, 12)) * noise, 0, 1)
+        scores_NC = np.concatenate([va_N2, expr_NC / expr_NC.sum(axis=1, keepdims=True), au_ND], axis=1)
+        columns = {"video": kept["video"].to_list(), "frame": kept["frame"].to_list()}
+        columns |= {name: list(scores_NC[:, k]) for k, name in enumerate(MTL.columns)}
+        columns |= {f"label_{name}": kept[name].to_list() for name in MTL.label_columns}
+        columns |= {"fold": [seed % 5] * n, "checkpoint": [f"seed {seed}"] * n}
+        wanted = schema(MTL)
+        return pa.table([pa.array(columns[field.name], field.type) for field in wanted], schema=wanted)
+
+    return make
+
+
+@pytest.fixture
+def table_files(tmp_path: Path, make_table: Table) -> list[Path]:
+    paths = []
+    for seed, noise in enumerate((0.2, 0.4, 0.8)):
+        paths.append(tmp_path / f"run{seed}.parquet")
+        write_predictions(make_table(seed, noise), paths[-1])
+    return paths
