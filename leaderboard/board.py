@@ -81,22 +81,24 @@ def score_columns(track: Track) -> dict[str, str]:
 
 
 def render(board: Sequence[Row], track: Track) -> Table:
-    """The ranked entries as a table to print with rich."""
+    """The ranked entries as a table to print with rich; with an eight-letter name it fits 80 columns.
+
+    Author, date, file and the rest are in `Row.as_json`.
+    """
     columns = score_columns(track)
     table = Table()
     table.add_column("#", justify="right")
     table.add_column("entry", overflow="fold", min_width=8)
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("frames", "author", "date (UTC)", "commit"):
-        table.add_column(heading, justify="right" if heading == "frames" else "left", no_wrap=True)
-    table.add_column("file", overflow="fold", min_width=8)
+    table.add_column("frames", justify="right", no_wrap=True)
+    table.add_column("commit", no_wrap=True)
     for row in board:
         if row.rank is not None:
             scores = [f"{row.metrics[key]:.4f}" if key in row.metrics else "" for key in columns.values()]
             name = f"{row.name} (baseline)" if row.baseline else row.name
-            date = f"{row.created_at:%Y-%m-%d %H:%M}"
-            cells = [str(row.rank), name, *scores, f"{row.frames:,}", row.author, date, row.commit[:8], row.file]
+            dirty = "+" if row.commit.endswith("+") else ""
+            cells = [str(row.rank), name, *scores, f"{row.frames:,}", row.commit[:8] + dirty]
             table.add_row(*(cell.replace("[", r"\[") for cell in cells), style="dim" if row.baseline else None)
     return table
 

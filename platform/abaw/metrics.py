@@ -92,11 +92,12 @@ class Concordance(Statistic):
 
     def _count(self, predicted: Floats, true: Floats) -> State:
         shift_p, shift_t = predicted[0], true[0]
-        p_ND, t_ND = predicted - shift_p, true - shift_t
-        offset_p, offset_t = p_ND.mean(axis=0), t_ND.mean(axis=0)
-        p_ND -= offset_p
-        t_ND -= offset_t
-        sums = ((a * b).sum(axis=0) for a, b in ((p_ND, p_ND), (t_ND, t_ND), (p_ND, t_ND)))
+        # Columns lie together from here on: NumPy then sums pairwise, which is both faster and more exact.
+        p_DN, t_DN = (np.ascontiguousarray(values.T) for values in (predicted - shift_p, true - shift_t))
+        offset_p, offset_t = p_DN.mean(axis=1), t_DN.mean(axis=1)
+        p_DN -= offset_p[:, None]
+        t_DN -= offset_t[:, None]
+        sums = ((a * b).sum(axis=1) for a, b in ((p_DN, p_DN), (t_DN, t_DN), (p_DN, t_DN)))
         return np.stack([np.full_like(shift_p, len(true)), shift_p, shift_t, offset_p, offset_t, *sums])
 
     def _add(self, state: State) -> None:

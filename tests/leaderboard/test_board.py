@@ -58,10 +58,11 @@ def test_the_table_holds_ranked_entries_only() -> None:
     console = Console(width=160, record=True)
     console.print(render(rows, TRACKS["va"]))
     text = console.export_text()
-    for part in ("best", "0.5000", "0.2500", "0.3750", "1,234", "2026-01-02 03:04", "01234567", "f.txt"):
+    for part in ("best", "0.5000", "0.2500", "0.3750", "1,234", "01234567"):
         assert part in text
     assert "bad" not in text
     assert "new" not in text
+    assert max(map(len, text.splitlines())) <= 80
     assert unranked_lines(rows, TRACKS["va"]) == [
         "va, invalid, not ranked: bad",
         "  f.txt:2: bad",

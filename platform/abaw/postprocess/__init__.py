@@ -1,0 +1,1 @@
+"""Predictions after the network: gap filling, smoothing, thresholds, cross-fitting."""

@@ -1,0 +1,1 @@
+"""Ray Tune with Optuna."""

@@ -1,0 +1,166 @@
+"""The smoothing search on noisy predictions of slow labels, with real Ray; and what a trial computes, without it."""
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pytest
+
+from abaw.folds import fold_group
+from abaw.metrics import score
+from abaw.postprocess.apply import apply_smoothing
+from abaw.postprocess.smoothing import NO_SMOOTHING, Smoothing
+from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of
+from abaw.search.evaluation import evaluate, search_data
+from abaw.search.smoothing import search_smoothing
+from abaw.tracks import get_track
+
+MTL = get_track("mtl")
+VIDEOS = ("102", "102-30-640x360", "a_left", "a_right", "b", "c", "d")
+
+
+def predictions(seed=0, frames=150):
+    """A table of labels that change slowly and of predictions with noise on each frame; some labels are missing."""
+    rng = np.random.default_rng(seed)
+    columns = {name: [] for name in schema(MTL).names}
+    for video in VIDEOS:
+        phase = rng.uniform(0, 2 * np.pi, 21)
+        slow_ND = np.sin(np.arange(frames)[:, None] / rng.uniform(10, 25, 21) + phase)
+        va, logits, active = slow_ND[:, :2] * 0.8, slow_ND[:, 2:10], slow_ND[:, 9:]
+        noisy = np.exp(3 * (logits + rng.normal(0, 0.8, logits.shape)))
+        values = {
+            "va": np.clip(va + rng.normal(0, 0.4, va.shape), -1, 1),
+            "expr": noisy / noisy.sum(axis=1, keepdims=True),
+            "au": 1 / (1 + np.exp(-4 * (active + rng.normal(0, 0.8, active.shape)))),
+        }
+        true = {"va": va, "expr": logits.argmax(axis=1)[:, None], "au": (active > 0).astype(int)}
+        columns["video"] += [video] * frames
+        columns["frame"] += (1 + 3 * np.arange(frames)).tolist()
+        for task in MTL.tasks:
+            known = rng.random(frames) < 0.8
+            for c, name in enumerate(task.columns):
+                columns[name] += values[task.name][:, c].tolist()
+            for c, name in enumerate(task.label_columns):
+                labels = true[task.name][:, c].tolist()
+                columns[LABEL_PREFIX + name] += [
+                    one if there else None for one, there in zip(labels, known, strict=True)
+                ]
+    columns["fold"] = [0] * len(columns["video"])
+    columns["checkpoint"] = ["final"] * len(columns["video"])
+    return pa.table(columns, schema=schema(MTL)).take(rng.permutation(len(columns["video"])))
+
+
+def scores_by_task(table):
+    """S_VA, S_EXPR and S_AU of a prediction table, by task."""
+    labels = {task.name: labels_of(table, task) for task in MTL.tasks}
+    metrics = score(
+        MTL,
+        {task.name: task.decide(scores_of(table, task)) for task in MTL.tasks},
+        {name: true for name, (true, _) in labels.items()},
+        {name: mask for name, (_, mask) in labels.items()},
+    )
+    return {task.name: metrics[f"S_{task.name.upper()}"] for task in MTL.tasks}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """The table and what a search of ten trials finds on it, side by side, in a Ray of its own."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    table = predictions()
+    with side_by_side():
+        return table, search_smoothing(table, MTL, trials=10, seed=0, storage=tmp_path_factory.mktemp("tune"))
+
+
+@contextmanager
+def side_by_side():
+    """Trials in batches, as on large tables."""
+    from abaw.search import tuning
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "SMALL", 0)
+        yield
+
+
+@pytest.mark.timeout(240)
+def test_the_search_beats_no_smoothing_on_every_task(found):
+    table, results = found
+    untuned = scores_by_task(table)
+    assert list(results) == ["va", "expr", "au"]
+    for name, result in results.items():
+        assert result.untuned == pytest.approx(untuned[name], abs=1e-9)
+        assert result.in_sample > result.untuned + 0.03
+        assert result.untuned + 0.03 < result.cross_fitted <= result.in_sample + 1e-12
+        assert len(result.trials) == 10
+        assert result.trials[0].smoothing == NO_SMOOTHING
+        assert result.trials[0].score == result.untuned
+        assert result.in_sample == max(trial.score for trial in result.trials)
+        assert result.smoothing in [trial.smoothing for trial in result.trials if trial.score == result.in_sample]
+        assert len(result.halves) == 2
+    json.dumps({name: asdict(result) for name, result in results.items()})
+
+
+@pytest.mark.timeout(240)
+def test_applying_what_was_found_gives_the_score_that_was_told(found):
+    table, results = found
+    smoothed = apply_smoothing(table, MTL, {name: result.smoothing for name, result in results.items()})
+    for name, value in scores_by_task(smoothed).items():
+        assert value == pytest.approx(results[name].in_sample, abs=1e-4)
+
+
+@pytest.mark.timeout(240)
+def test_the_search_uses_a_running_ray_and_gives_the_same_again(found, tmp_path):
+    import ray
+
+    assert not ray.is_initialized(), "the search ends the Ray that it started"
+    table, results = found
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        with side_by_side():
+            again = search_smoothing(table, MTL, trials=10, seed=0, storage=tmp_path)
+        one_by_one = search_smoothing(table, MTL, trials=7, seed=0, storage=tmp_path)
+        assert ray.is_initialized(), "the search leaves the caller's Ray alone"
+    finally:
+        ray.shutdown()
+    assert again == results
+    for name, result in one_by_one.items():
+        assert len(result.trials) == 7
+        assert [trial.smoothing for trial in result.trials[:5]] == [trial.smoothing for trial in again[name].trials[:5]]
+        assert result.in_sample > result.untuned + 0.03
+
+
+def test_the_halves_keep_both_people_of_a_video_together():
+    table = predictions(frames=20)
+    data = search_data(table, MTL, seed=0)
+    half_of = {}
+    for video, half in zip(table["video"].to_pylist(), data.half_N.tolist(), strict=True):
+        assert half_of.setdefault(fold_group(video), half) == half
+    assert set(half_of.values()) == {0, 1}
+
+
+def test_a_trial_counts_each_half_as_a_smoothed_table_would():
+    table = predictions(frames=30)
+    data = search_data(table, MTL, seed=0)
+    widths = {"va": Smoothing(sigma1=9, sigma2=2, sigma3=1), "expr": Smoothing(), "au": NO_SMOOTHING}
+    counted = evaluate(data, widths)
+    smoothed = apply_smoothing(table, MTL, widths)
+    for half in (0, 1):
+        expected = scores_by_task(smoothed.filter(pa.array(data.half_N == half)))
+        for name, halves in counted.items():
+            assert halves[half].compute()[f"S_{name.upper()}"] == pytest.approx(expected[name], abs=1e-4)
+
+
+def test_a_search_on_nothing_is_refused(tmp_path):
+    table = predictions(frames=5)
+    with pytest.raises(ValueError, match="at least 1 trial, not 0"):
+        search_smoothing(table, MTL, trials=0, seed=0, storage=tmp_path)
+    one_video = table.filter(pa.compute.is_in(table["video"], pa.array(["a_left", "a_right"])))
+    with pytest.raises(ValueError, match="k = 2 folds of 1 videos"):
+        search_smoothing(one_video, MTL, trials=3, seed=0, storage=tmp_path)
+    place = table.schema.get_field_index("label_AU4")
+    unlabelled = table.set_column(place, table.schema.field(place), pa.nulls(table.num_rows, pa.int16()))
+    with pytest.raises(ValueError, match="track mtl: no labelled frame for task au; nothing to search on"):
+        search_smoothing(unlabelled, MTL, trials=3, seed=0, storage=tmp_path)
