@@ -127,11 +127,11 @@ def label_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: path.stem)
 
 
-def annotation_sets(root: Path, track: Track) -> dict[str, Path]:
+def annotation_sets(root: Path, track: Track) -> list[Path]:
     """The set folders (`Train_Set`, `Validation_Set`, ...) of a track under `root` or under its challenge folder."""
     challenges = [root] if root.name in track.folders else [root / name for name in track.folders]
     folders = [child for challenge in challenges if challenge.is_dir() for child in sorted(challenge.iterdir())]
-    return {folder.name: folder for folder in folders if folder.is_dir() and label_files(folder)}
+    return [folder for folder in folders if folder.is_dir() and label_files(folder)]
 
 
 def find_annotation_folder(root: Path, track: Track) -> Path:
@@ -145,9 +145,9 @@ def find_annotation_folder(root: Path, track: Track) -> Path:
         return root
     sets = annotation_sets(root, track)
     if len(sets) == 1:
-        return next(iter(sets.values()))
+        return sets[0]
     if sets:
-        raise refuse(root, f"holds several sets of track {track.name}; name one: {', '.join(map(str, sets.values()))}")
+        raise refuse(root, f"holds several sets of track {track.name}; name one: {', '.join(map(str, sets))}")
     looked = ", ".join(f"{name}/<set>/*.txt" for name in track.folders) or "none: this track has no annotation folders"
     raise refuse(root, f"no annotations of track {track.name}; looked for *.txt, {looked}; {_listing(root)}")
 

@@ -1,0 +1,1 @@
+"""From source files to frame table, Parquet shards and torch batches."""

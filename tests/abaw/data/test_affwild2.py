@@ -1,0 +1,185 @@
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from abaw.data.affwild2 import read_affwild2
+from abaw.data.images import find_images, read_pool
+from abaw.problems import BadInput
+
+VA, EXPR, AU = "VA_Estimation_Challenge", "EXPR_Classification_Challenge", "AU_Detection_Challenge"
+
+
+def of_video(frames: pl.DataFrame, video: str) -> pl.DataFrame:
+    return frames.filter(pl.col("video") == video)
+
+
+def messages_of(root: Path) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        read_affwild2(root)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_labels_and_crops_are_joined_by_equal_names_and_line_numbers(delivery: Any) -> None:
+    frames = read_affwild2(delivery.root).frames
+    first = of_video(frames, "102")
+    assert first["frame"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
+    for frame, valence, path in first.select("frame", "valence", "path").iter_rows():
+        assert valence == pytest.approx(frame / 100)
+        if path is not None:
+            assert path.endswith(f"cropped_aligned/cropped_aligned/102/{frame:05d}.jpg")
+    assert first.filter(pl.col("path").is_null())["frame"].to_list() == [3, 12]
+    other = of_video(frames, "102-30-640x360")
+    assert other["valence"].null_count() == 6
+    assert other["au"].to_list()[:4] == [[1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1]] * 4
+    assert other["au"].to_list()[4:] == [[None] * 12] * 2
+
+
+def test_splits_come_from_sets_lists_and_templates(delivery: Any) -> None:
+    videos = read_affwild2(delivery.root).videos
+    assert dict(videos.select("video", "split").iter_rows()) == {
+        "102": "train",
+        "102-30-640x360": "validation",
+        "new": "train",
+        "nobody": "unlabelled",
+        "t1": "test",
+        "t2": "test",
+    }
+
+
+def test_list_labels_fill_gaps_and_contradictions_are_counted(delivery: Any) -> None:
+    read = read_affwild2(delivery.root)
+    first = of_video(read.frames, "102")
+    # Frame 1 has its own expression 0, the list says 4; frame 5 is -1 in its own file, so the list's 4 is used.
+    assert first["expression"].to_list() == [0, 1, 2, 3, 4, None, 6, 7, None, None, None]
+    assert first["au"].to_list()[0] == [1] * 12
+    assert read.conflicts == {"va": 2, "expr": 1, "au": 0}
+    new = of_video(read.frames, "new")
+    assert new["expression"].to_list() == [None, 4]
+
+
+def test_coverage_counts_every_frame(delivery: Any) -> None:
+    rows = {row["video"]: row for row in read_affwild2(delivery.root).coverage().to_dicts()}
+    names = ("frames", "cropped", "labelled", "both", "neither", "past_labels")
+    counts = {video: tuple(row[name] for name in names) for video, row in rows.items()}
+    assert counts == {
+        "102": (12, 9, 11, 9, 1, 0),  # frame 11: -5 and no crop
+        "102-30-640x360": (6, 6, 4, 4, 0, 2),  # two crops after the last label line
+        "new": (8, 2, 1, 1, 6, 0),
+        "nobody": (1, 1, 0, 0, 0, 0),
+        "t1": (5, 2, 0, 0, 3, 0),
+        "t2": (0, 0, 0, 0, 0, 0),
+    }
+    assert (rows["102"]["va"], rows["102"]["va_both"], rows["102"]["va_lines"]) == (11, 9, 12)
+    assert rows["102"]["au_lines"] is None
+
+
+def test_the_report_says_what_is_odd(delivery: Any) -> None:
+    (delivery.root / "cropped_aligned" / "cropped_aligned" / "102" / "thumb.png").write_bytes(b"x")
+    delivery.labels(VA, "Train_Set/gone", ["0,0"])
+    delivery.labels(EXPR, "Train_Set/102-30-640x360", ["0"])
+    text = read_affwild2(delivery.root).coverage_markdown()
+    assert "| train | 3 | 21 | 11 | 13 | 10 | 7 |" in text
+    assert "| va | train | 3 | 10 | 3 |" in text
+    for remark in (
+        "1 annotated videos have no crop at all: gone",
+        "1 videos have crops past their last label line: 102-30-640x360",
+        "1 videos are in a train set and a validation set; they count as validation: 102-30-640x360",
+        "2 frames have two va labels that differ",
+        "1 files are not named as frames and are left out: ",
+    ):
+        assert remark in text
+
+
+def test_the_newer_layout_of_images_and_annotations_is_read(tree: Any, tmp_path: Path) -> None:
+    tree.crops("images/batch1 (1)/cropped_aligned/v", [1])
+    tree.crops("images/batch2/cropped_aligned_new_50_vids/w", [1])
+    folder = tree.root / "Third ABAW Annotations" / VA / "Train_Set"
+    folder.mkdir(parents=True)
+    (folder / "v.txt").write_text("valence,arousal\n0,0\n")
+    frames = read_affwild2(tree.root).frames
+    assert frames["video"].to_list() == ["v", "w"]
+    moved = tmp_path / "elsewhere"
+    (tree.root / "images").rename(moved)
+    again = read_affwild2(tree.root, images=[moved], annotations=folder.parent.parent).frames
+    assert again.drop("path").equals(frames.drop("path"))
+
+
+def test_missing_folders_are_named_with_what_was_looked_for(tmp_path: Path) -> None:
+    assert messages_of(tmp_path / "none") == [
+        f"{tmp_path / 'none'}: no such folder; expected the organisers' delivery: crops, annotations, lists"
+    ]
+    (tmp_path / "crops").mkdir()
+    crops, labels = messages_of(tmp_path)
+    assert "no crops; looked for cropped_aligned, cropped_aligned_new_50_vids, images; it holds crops" in crops
+    assert "no annotations, here or one folder down; looked for VA_Estimation_Challenge, " in labels
+
+
+def test_every_bad_file_is_reported_at_once(delivery: Any) -> None:
+    delivery.labels(VA, "Train_Set/a", ["0,2"])
+    delivery.labels(AU, "Validation_Set/b", ["1,0"])
+    delivery.file("validation_set_annotations.txt", "image,valence\n")
+    delivery.file("test_templates/au.txt", "image_location,AU1\nt1/1.png,0\n")
+    messages = messages_of(delivery.root)
+    assert [Path(message.split(":")[0]).name for message in messages] == [
+        "au.txt",
+        "a.txt",
+        "b.txt",
+        "validation_set_annotations.txt",
+    ]
+    assert messages[0].endswith("au.txt:2: 't1/1.png' is neither <video>/<frame>.jpg nor a video's name")
+
+
+def test_a_video_in_two_sets_of_one_challenge_is_refused(delivery: Any) -> None:
+    delivery.labels(VA, "Validation_Set/102", ["0,0"])
+    (message,) = messages_of(delivery.root)
+    assert "Validation_Set: video 102 is in " in message
+    assert "a video belongs to one set" in message
+
+
+def test_a_video_in_two_image_folders_is_refused(delivery: Any) -> None:
+    delivery.crops("cropped_aligned/again/102", [1])
+    (message,) = messages_of(delivery.root)
+    assert "again/102: video 102 lies in " in message or "cropped_aligned/102: video 102 lies in " in message
+
+
+def test_unknown_and_empty_sets_are_refused(delivery: Any) -> None:
+    delivery.labels(VA, "Bonus_Set/102", ["0,0"])
+    (delivery.root / "annotations" / "EXPR_Recognition_Challenge" / "Train_Set").mkdir(parents=True)
+    unknown, empty = messages_of(delivery.root)
+    assert "Bonus_Set: is a set of unknown use; expected Train_Set or Validation_Set" in unknown
+    assert "EXPR_Recognition_Challenge: holds no annotations; looked for Train_Set/<video>.txt" in empty
+
+
+def test_two_deliveries_in_one_folder_are_not_mixed(delivery: Any) -> None:
+    (delivery.root / "6th ABAW Annotations" / VA).mkdir(parents=True)
+    (message,) = messages_of(delivery.root)
+    assert "several folders hold annotations: " in message
+
+
+def test_images_that_are_no_frames_are_listed(tree: Any) -> None:
+    tree.crops("pool/p1", [1, 2])
+    tree.crops("pool/.p2.unfinished", [1])
+    for name in ("00000.jpg", "3.jpg", "00004.JPG", ".DS_Store"):
+        (tree.root / "pool" / "p1" / name).write_bytes(b"x")
+    rows, others = find_images([tree.root / "pool"])
+    assert rows["frame"].to_list() == [1, 2]
+    assert [Path(path).name for path in others] == ["00000.jpg", "00004.JPG", "3.jpg"]
+
+
+def test_a_pool_has_frames_without_labels(tree: Any) -> None:
+    tree.crops("pool/p1", [1, 2])
+    tree.crops("pool/p2", [1])
+    frames = read_pool(tree.root / "pool")
+    assert frames.select("video", "frame", "split").rows() == [
+        ("p1", 1, "unlabelled"),
+        ("p1", 2, "unlabelled"),
+        ("p2", 1, "unlabelled"),
+    ]
+    assert frames["au"].to_list() == [[None] * 12] * 3
+    with pytest.raises(BadInput, match="no such folder of images"):
+        read_pool(tree.root / "none")
+    (tree.root / "empty").mkdir()
+    with pytest.raises(BadInput, match="holds no images"):
+        read_pool(tree.root / "empty")

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from abaw.data.affwild2 import read_affwild2
+from abaw.data.frames import SCHEMA, residues
+from abaw.data.images import read_pool
+from abaw.data.shards import DROPS, open_frames, read_manifest, write_shards
+from abaw.problems import BadInput
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("two_cpus")]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {file.path: file.sha256 for file in read_manifest(folder).files}
+
+
+def test_shards_hold_the_bytes_and_labels_as_delivered(delivery: Any, tmp_path: Path) -> None:
+    frames = read_affwild2(delivery.root).frames
+    manifest = write_shards(frames, tmp_path / "out", slots=3)
+    table = open_frames(tmp_path / "out")
+    assert table.schema.names == SCHEMA.names
+    present = frames.filter(pl.col("path").is_not_null())
+    assert pl.DataFrame(table).drop("image").equals(present.drop("path"))
+    assert table["image"].to_pylist() == [Path(path).read_bytes() for path in present["path"]]
+    assert (manifest.frames, manifest.videos, manifest.without_image, manifest.dropped) == (20, 5, 2, 0)
+    assert manifest.image_sizes == {"32x32": 20}
+    assert manifest.splits["train"] == {"frames": 11, "videos": 2, "va": 10, "expr": 7, "au": 3}
+    assert manifest == read_manifest(tmp_path / "out")
+
+
+def test_a_slot_is_one_frame_of_so_many_and_its_files_are_sorted(tree: Any, tmp_path: Path) -> None:
+    tree.crops("pool/a", list(range(1, 31)))
+    tree.crops("pool/b", list(range(1, 31)))
+    manifest = write_shards(read_pool(tree.root / "pool"), tmp_path / "out", slots=5, rows_per_file=8)
+    for slot in range(5):
+        rows = pl.DataFrame(open_frames(tmp_path / "out", columns=["video", "frame"], slot=slot))
+        assert rows.height == 12
+        assert set(residues(rows, 5)) == {slot}
+        files = [file for file in manifest.files if file.slot == slot]
+        assert [file.frames for file in files] == [8, 4]
+        parts = [pl.read_parquet(tmp_path / "out" / file.path, hive_partitioning=False) for file in files]
+        assert pl.concat(parts).select("video", "frame").equals(rows)
+    assert sum(file.frames for file in manifest.files) == 60
+
+
+def test_bytes_do_not_depend_on_the_order_of_rows_or_on_overwriting(tree: Any, tmp_path: Path) -> None:
+    tree.crops("pool/a", list(range(1, 21)))
+    frames = read_pool(tree.root / "pool")
+    write_shards(frames, tmp_path / "one", slots=4)
+    write_shards(frames.sample(fraction=1.0, shuffle=True, seed=1), tmp_path / "two", slots=4)
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+    assert (tmp_path / "one" / "manifest.json").read_bytes() == (tmp_path / "two" / "manifest.json").read_bytes()
+    write_shards(frames.head(5), tmp_path / "two", slots=2, overwrite=True)
+    assert open_frames(tmp_path / "two", columns=["frame"])["frame"].to_pylist() == [1, 2, 3, 4, 5]
+    assert not (tmp_path / "two" / "slot=3").exists()
+
+
+def test_images_that_cannot_be_decoded_are_listed_and_the_rest_goes_on(tree: Any, tmp_path: Path) -> None:
+    tree.crops("pool/a", list(range(1, 11)))
+    folder = tree.root / "pool" / "a"
+    whole = (folder / "00002.jpg").read_bytes()
+    (folder / "00002.jpg").write_bytes(b"")
+    (folder / "00003.jpg").write_bytes(whole[:-50])
+    (folder / "00004.jpg").write_bytes(whole[:-2])
+    (folder / "00005.jpg").write_bytes(b"GIF89a, no JPEG")
+    frames = read_pool(tree.root / "pool")
+    (folder / "00006.jpg").unlink()
+    manifest = write_shards(frames, tmp_path / "out", slots=2)
+    assert (manifest.frames, manifest.dropped) == (5, 5)
+    assert open_frames(tmp_path / "out", columns=["frame"])["frame"].to_pylist() == [1, 7, 8, 9, 10]
+    drops = dict(pl.read_parquet(tmp_path / "out" / DROPS).iter_rows())
+    assert [Path(path).name for path in drops] == [f"{frame:05d}.jpg" for frame in (2, 3, 4, 5, 6)]
+    reasons = list(drops.values())
+    assert reasons[0] == "empty file"
+    assert reasons[1] == reasons[2] == "no complete JPEG: Premature end of JPEG file"
+    assert reasons[3].startswith("no complete JPEG: ")
+    assert reasons[4] == "cannot be read: No such file or directory"
+
+
+def test_nothing_to_write_is_refused(delivery: Any, tmp_path: Path) -> None:
+    frames = read_affwild2(delivery.root).frames
+    with pytest.raises(BadInput, match=r"none of the 22 rows has an image"):
+        write_shards(frames.with_columns(path=pl.lit(None, pl.String)), tmp_path / "out")
+    with pytest.raises(BadInput, match=r"frame 1 of video 102 is there 1 more times"):
+        write_shards(pl.concat([frames, frames.head(1)]), tmp_path / "out")
+    for path in (delivery.root / "cropped_aligned").rglob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(
+        BadInput, match=r"none of the 20 images can be decoded, see drops\.parquet; first: .*empty file"
+    ):
+        write_shards(frames, tmp_path / "out")
+
+
+def test_a_folder_that_holds_something_is_refused_and_foreign_files_are_never_removed(
+    tree: Any, tmp_path: Path
+) -> None:
+    tree.crops("pool/a", [1, 2])
+    frames = read_pool(tree.root / "pool")
+    out = tmp_path / "out"
+    write_shards(frames, out, slots=1)
+    before = hashes(out)
+    with pytest.raises(
+        BadInput, match=r"out: is not empty, it holds .*manifest\.json.*; give --overwrite to replace it"
+    ):
+        write_shards(frames.head(1), out)
+    (out / "thesis.tex").write_text("dear")
+    with pytest.raises(BadInput, match=r"holds thesis\.tex, which are no shards and are not replaced"):
+        write_shards(frames.head(1), out, overwrite=True)
+    assert hashes(out) == before
+    assert (out / "thesis.tex").read_text() == "dear"
+
+
+def test_unfinished_and_damaged_shards_are_refused(tree: Any, tmp_path: Path) -> None:
+    tree.crops("pool/a", [1, 2, 3, 4])
+    out = tmp_path / "out"
+    with pytest.raises(BadInput, match=r"manifest\.json: no manifest: no such folder"):
+        read_manifest(out)
+    write_shards(read_pool(tree.root / "pool"), out, slots=2)
+    file = out / read_manifest(out).files[0].path
+    file.write_bytes(file.read_bytes()[:-10])
+    (out / read_manifest_path(out, 1)).unlink()
+    with pytest.raises(BadInput) as caught:
+        read_manifest(out)
+    assert ["missing or not of" in str(problem) for problem in caught.value.problems] == [True, True]
+    stored = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps(stored | {"schema_version": 99}))
+    with pytest.raises(BadInput, match="schema version 99; expected 1"):
+        read_manifest(out)
+    (out / "manifest.json").unlink()
+    with pytest.raises(BadInput, match="the shards are unfinished; write them again with --overwrite"):
+        open_frames(out)
+
+
+def read_manifest_path(out: Path, place: int) -> str:
+    path: str = json.loads((out / "manifest.json").read_text())["files"][place]["path"]
+    return path
+
+
+def test_labels_are_read_without_the_images(delivery: Any, tmp_path: Path) -> None:
+    write_shards(read_affwild2(delivery.root).frames, tmp_path / "out", slots=2)
+    table = open_frames(tmp_path / "out", columns=["video", "expression"], splits=["validation", "test"])
+    assert table.column_names == ["video", "expression"]
+    assert table["video"].unique().to_pylist() == ["102-30-640x360", "t1"]
+    path = tmp_path / "out" / read_manifest(tmp_path / "out").files[0].path
+    kinds = {pq.ParquetFile(path).metadata.row_group(0).column(k).path_in_schema: k for k in range(3)}
+    assert pq.ParquetFile(path).metadata.row_group(0).column(kinds["image"]).compression == "UNCOMPRESSED"
