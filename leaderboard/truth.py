@@ -20,8 +20,6 @@ from leaderboard.submissions import read_submission
 MTL = TRACKS["mtl"]
 LIST_ENDING = "_set_annotations.txt"
 """How the names of the organisers' multi-task lists end."""
-DECIMALS = 7
-"""What Float32 holds of a number in [-1, 1]: rounding to it gives back the number that the annotator's file states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +74,7 @@ def _from_list(path: Path, track: Track) -> Truth:
 
 
 def _from_annotations(table: pl.DataFrame, track: Track, path: Path) -> Truth:
-    labels = table.select(pl.col(track.label_columns).cast(pl.Float64).round(DECIMALS))
+    labels = table.select(pl.col(track.label_columns).cast(pl.Float64))
     return _from_labels(image_names(table["video"], table["frame"], track), labels, track, path)
 
 

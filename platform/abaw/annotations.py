@@ -49,7 +49,7 @@ def format_location(video: str, frame: int) -> str:
 def read_annotation(path: Path, task: Task) -> pl.DataFrame:
     """Labels of one video: `frame` (Int32, from 1) and the task's label columns, null where not annotated.
 
-    Float32 for valence and arousal, Int8 otherwise. BadInput holds every bad line.
+    Float64 for valence and arousal, Int8 otherwise. BadInput holds every bad line.
     """
     table, problems = _annotation(path, task)
     if problems:
@@ -204,7 +204,7 @@ def _labels(fields: pl.DataFrame, tasks: Sequence[Task]) -> tuple[pl.DataFrame, 
             wrong = fields[name].is_not_null() & ~right
             expected = f"expected {task.range_text}, or {task.sentinel:g} where not annotated"
             bad += _bad_lines(wrong, fields[name], f"{name} is {{}}; {expected}")
-            stored = pl.Float32 if task.kind == "regression" else pl.Int8
+            stored = pl.Float64 if task.kind == "regression" else pl.Int8
             columns.append(value.set(missing, None).cast(stored, strict=False).alias(name))
     return pl.DataFrame(columns), bad
 

@@ -1,7 +1,8 @@
 """The smoothing search on noisy predictions of slow labels, with real Ray; and what a trial computes, without it."""
 
 import json
-import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -14,7 +15,7 @@ from abaw.folds import fold_group
 from abaw.metrics import score
 from abaw.postprocess.apply import apply_smoothing
 from abaw.postprocess.smoothing import NO_SMOOTHING, Smoothing
-from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of
+from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
 from abaw.search.evaluation import evaluate, search_data
 from abaw.search.smoothing import search_smoothing
 from abaw.tracks import get_track
@@ -67,10 +68,9 @@ def scores_by_task(table):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """The table and what a search of ten trials finds on it, side by side, in a Ray of its own."""
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    table = predictions()
+def found(local_ray, tmp_path_factory):
+    """The table and what a search of ten trials finds on it, side by side, in the Ray that is running."""
+    table = predictions().sort_by([("video", "ascending"), ("frame", "ascending")])
     with side_by_side():
         return table, search_smoothing(table, MTL, trials=10, seed=0, storage=tmp_path_factory.mktemp("tune"))
 
@@ -111,24 +111,47 @@ def test_applying_what_was_found_gives_the_score_that_was_told(found):
         assert value == pytest.approx(results[name].in_sample, abs=1e-4)
 
 
+ONE_CPU = """
+import json, sys
+from dataclasses import asdict
+from pathlib import Path
+import ray
+from abaw.predictions import read_predictions
+from abaw.search import tuning
+from abaw.search.smoothing import search_smoothing
+from abaw.tracks import get_track
+
+tuning.SMALL = 0
+start = tuning.ray.init
+tuning.ray.init = lambda **options: start(**options, num_cpus=1)
+mtl, folder = get_track("mtl"), Path(sys.argv[1])
+found = search_smoothing(read_predictions(folder / "table.parquet", mtl), mtl, trials=10, seed=0, storage=folder)
+assert not ray.is_initialized(), "the search ends the Ray that it started"
+print(json.dumps({name: asdict(result) for name, result in found.items()}))
+"""
+
+
 @pytest.mark.timeout(240)
-def test_the_search_uses_a_running_ray_and_gives_the_same_again(found, tmp_path):
+def test_a_ray_of_its_own_with_one_cpu_finds_the_same(found, tmp_path):
+    table, results = found
+    write_predictions(table, tmp_path / "table.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_CPU, str(tmp_path)], capture_output=True, text=True, check=True, timeout=200
+    )
+    expected = {name: asdict(result) for name, result in results.items()}
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads(json.dumps(expected))
+
+
+@pytest.mark.timeout(240)
+def test_trials_one_by_one_begin_with_the_same_points_and_leave_ray_running(found, tmp_path):
     import ray
 
-    assert not ray.is_initialized(), "the search ends the Ray that it started"
     table, results = found
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        with side_by_side():
-            again = search_smoothing(table, MTL, trials=10, seed=0, storage=tmp_path)
-        one_by_one = search_smoothing(table, MTL, trials=7, seed=0, storage=tmp_path)
-        assert ray.is_initialized(), "the search leaves the caller's Ray alone"
-    finally:
-        ray.shutdown()
-    assert again == results
+    one_by_one = search_smoothing(table, MTL, trials=7, seed=0, storage=tmp_path)
+    assert ray.is_initialized(), "the search leaves the caller's Ray alone"
     for name, result in one_by_one.items():
         assert len(result.trials) == 7
-        assert [trial.smoothing for trial in result.trials[:5]] == [trial.smoothing for trial in again[name].trials[:5]]
+        assert [one.smoothing for one in result.trials[:5]] == [one.smoothing for one in results[name].trials[:5]]
         assert result.in_sample > result.untuned + 0.03
 
 
