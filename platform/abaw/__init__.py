@@ -1,1 +1,1 @@
-"""The library of abaw-platform: tracks, metrics, data, models, systems, training and search. Knows no recipe and no team."""
+"""The library of abaw-platform: tracks, metrics, data, systems, training, search. Knows no recipe and no team."""

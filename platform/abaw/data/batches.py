@@ -142,6 +142,7 @@ def batches(
     sampling: Sampling = Sampling(),
     flip: bool = False,
     crop_scale: float = 1.0,
+    colour: float = 0.0,
 ) -> Iterator[dict[str, Tensor]]:
     """A worker's part of each global batch of an epoch, from `start_step` on; all batches are full.
 
@@ -158,8 +159,10 @@ def batches(
 
     def load(rows_B: NDArray[np.int64]) -> dict[str, Tensor]:
         batch = source.batch(rows_B)
-        if flip or crop_scale < 1:
-            batch["image"] = augment(batch["image"], rows_B, seed=seed, epoch=epoch, flip=flip, crop_scale=crop_scale)
+        if flip or crop_scale < 1 or colour:
+            batch["image"] = augment(
+                batch["image"], rows_B, seed=seed, epoch=epoch, flip=flip, crop_scale=crop_scale, colour=colour
+            )
         return batch
 
     return _ahead(load, parts)

@@ -66,6 +66,15 @@ def sine_cosine_positions(rows: int, width: int) -> Tensor:
     return torch.cat([row, column], dim=-1).reshape(1, rows * rows, width)
 
 
+def hide(images_BCHW: Tensor, masked_BM: Tensor, patch_size: int) -> Tensor:
+    """The images with masked patches at 0, the mean colour: overlapping convolutions would see into them."""
+    batch, _, height, width = images_BCHW.shape
+    rows, columns = height // patch_size, width // patch_size
+    visible_BN = images_BCHW.new_ones(batch, rows * columns).scatter(1, masked_BM, 0.0)
+    visible = visible_BN.reshape(batch, 1, rows, 1, columns, 1).expand(-1, -1, -1, patch_size, -1, patch_size)
+    return images_BCHW * visible.reshape(batch, 1, height, width)
+
+
 class MaskedAutoencoder(nn.Module):
     """Encoder over visible patches, decoder over all; `forward` gives predictions of the masked patches only."""
 
@@ -89,6 +98,8 @@ class MaskedAutoencoder(nn.Module):
 
     def forward(self, pixels_BCHW: Tensor, keep_BK: Tensor, masked_BM: Tensor) -> Tensor:
         """Predicted normalised pixels (B, M, P) of the patches in `masked_BM`, given those in `keep_BK`."""
+        if self.config.encoder.stem == "conv":
+            pixels_BCHW = hide(pixels_BCHW, masked_BM, self.config.encoder.patch_size)
         tokens = self.to_decoder(encode_visible(self.encoder, pixels_BCHW, keep_BK))
         positions = self.decoder_positions.expand(tokens.shape[0], -1, -1)
         visible = tokens[:, 1:] + _take(positions, keep_BK)

@@ -3,17 +3,19 @@
 Shape legend: B images, N patches, D width, H and W pixels.
 """
 
+import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 Size = Literal["micro", "tiny", "base", "large"]
 
 _SHAPES = {  # width, depth, heads
-    "micro": (128, 4, 4),
+    "micro": (96, 2, 3),
     "tiny": (192, 12, 3),
     "base": (768, 12, 12),
     "large": (1024, 24, 16),
@@ -29,6 +31,9 @@ class VitConfig:
     """Side of the square input, in pixels; a multiple of `patch_size`."""
     patch_size: int = 16
     """Side of a patch, in pixels."""
+    stem: Literal["patch", "conv"] = "patch"
+    """patch: one linear layer a patch, as published. conv: strided 3x3 convolutions to the same grid (Xiao et al.,
+    "Early convolutions help transformers see better"), without which a ViT learns nothing from few frames."""
     drop_path: float = 0.0
     """Rate of stochastic depth at the last block, rising linearly from 0 at the first."""
 
@@ -46,7 +51,35 @@ class VitConfig:
             num_classes=0,
             global_pool="",
             drop_path_rate=self.drop_path,
+            embed_layer=PatchEmbed if self.stem == "patch" else ConvStem,
         )
+
+
+class ConvStem(nn.Module):
+    """Image (B, 3, H, W) to patches (B, N, D): 3x3 convolutions of stride 2 with batch norm, then a linear layer.
+
+    Takes the arguments that timm gives to its patch embedding.
+    """
+
+    def __init__(self, *, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **_: Any) -> None:
+        super().__init__()
+        halvings = patch_size.bit_length() - 1
+        if 2**halvings != patch_size:
+            raise ValueError(f"a conv stem halves the image: patch_size {patch_size} is not a power of two")
+        self.num_patches = (img_size // patch_size) ** 2
+        widths = [in_chans, *(max(16, embed_dim >> k) for k in reversed(range(halvings)))]
+        steps = [_halve(before, after) for before, after in itertools.pairwise(widths)]
+        self.proj = nn.Sequential(*steps, nn.Conv2d(widths[-1], embed_dim, kernel_size=1))
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Patches, rows first."""
+        patches_BND: Tensor = self.proj(images_BCHW).flatten(2).transpose(1, 2)
+        return patches_BND
+
+
+def _halve(before: int, after: int) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
 
 
 def encode_visible(encoder: VisionTransformer, images_BCHW: Tensor, keep_BK: Tensor | None = None) -> Tensor:

@@ -5,6 +5,7 @@ EMMA section 3.2 (the three losses summed, missing labels masked).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,18 @@ from abaw.systems.losses import au_loss, ccc_loss, expression_loss
 from abaw.systems.system import Batch, System
 from abaw.tracks import AU, EXPR, VA, Task
 
+SPATIAL_WIDTH = 16
+"""Values that spatial pooling keeps of each patch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultiTask:
     """One encoder, three linear heads."""
 
     encoder: VitConfig = VitConfig()
+    pool: Literal["mean", "spatial"] = "mean"
+    """mean: average over the patches (MAE-Face). spatial: each patch to 16 values, kept in their places, as SRP keeps
+    the places that pooling averages away (ContraWarping + SRP, section 3.3)."""
     expression_weight: tuple[float, ...] = ()
     """Weight of each class in the cross entropy, mean 1; empty for equal weights."""
     au_weight: tuple[float, ...] = ()
@@ -41,7 +48,11 @@ class MultiTaskSystem(System):
         self.config = config
         self.encoder = config.encoder.build()
         self.norm = nn.LayerNorm(self.encoder.embed_dim)
-        self.heads = nn.ModuleDict({task.name: _head(self.encoder.embed_dim, task) for task in (VA, EXPR, AU)})
+        width = self.encoder.embed_dim
+        if config.pool == "spatial":
+            self.spatial = nn.Sequential(nn.Linear(width, SPATIAL_WIDTH), nn.ReLU(), nn.Flatten())
+            width = SPATIAL_WIDTH * self.encoder.patch_embed.num_patches
+        self.heads = nn.ModuleDict({task.name: _head(width, task) for task in (VA, EXPR, AU)})
         self.register_buffer("expression_weight", _weights(config.expression_weight, EXPR.columns), persistent=False)
         self.register_buffer("au_weight", _weights(config.au_weight, AU.columns), persistent=False)
         self.layers = len(self.encoder.blocks) + 1
@@ -49,8 +60,12 @@ class MultiTaskSystem(System):
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Outputs of the heads (B, C) by task name, before tanh, softmax and sigmoid."""
         pixels = to_pixels(images, image_size=self.config.encoder.image_size)
-        features_BD = self.norm(encode_visible(self.encoder, pixels)[:, 1:].mean(dim=1))
-        return {name: head(features_BD) for name, head in self.heads.items()}
+        patches_BND = encode_visible(self.encoder, pixels)[:, 1:]
+        if self.config.pool == "spatial":
+            features_BF = self.spatial(self.norm(patches_BND))
+        else:
+            features_BF = self.norm(patches_BND.mean(dim=1))
+        return {name: head(features_BF) for name, head in self.heads.items()}
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The three losses, each over its labelled rows."""

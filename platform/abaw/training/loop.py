@@ -153,6 +153,7 @@ class Training:
             sampling=self.sampling,
             flip=settings.flip,
             crop_scale=settings.crop_scale,
+            colour=settings.colour,
         )
 
     def _step(self, micro_batches: Iterator[dict[str, Tensor]], epoch: int, step: int) -> dict[str, float]:

@@ -43,6 +43,8 @@ class Optimisation:
     """Mirror half of the images."""
     crop_scale: float = 0.8
     """Smallest share of the image's side that a random crop keeps; 1 does not crop."""
+    colour: float = 0.0
+    """Colour jitter: how far contrast and the level of each channel change, as a share; 0 keeps the colours."""
     precision: Precision = "auto"
     """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower)."""
     evaluate_every: int = 0

@@ -73,3 +73,20 @@ def test_chance_is_uniform_and_uncorrelated() -> None:
     np.testing.assert_allclose(chance.var(axis=0), 1 / 12, atol=0.002)
     np.testing.assert_allclose(np.corrcoef(chance.T), np.eye(4), atol=0.03)
     np.testing.assert_allclose(np.corrcoef(chance[:-1, 0], chance[1:, 0])[0, 1], 0, atol=0.03)
+
+
+def test_colours_change_by_a_table_for_each_channel_and_stay_in_range() -> None:
+    image = images(6)
+    changed = augment(image, np.arange(6), seed=0, epoch=0, flip=False, crop_scale=1.0, colour=0.3)
+    chance_B8 = uniform(np.arange(6), draws=8, seed=0, epoch=0)
+    for row in range(6):
+        contrast, *levels = (2 * chance_B8[row, 4:] - 1) * 0.3
+        for channel in range(3):
+            for before, after in zip(image[row, channel].flatten(), changed[row, channel].flatten(), strict=True):
+                expected = (before.item() - 128) * (1 + contrast) + 128 + 128 * levels[channel]
+                assert abs(after.item() - min(255, max(0, expected))) <= 0.5
+
+
+def test_an_impossible_colour_is_refused() -> None:
+    with pytest.raises(ValueError, match="colour is 2; expected a share from 0"):
+        augment(images(1), np.arange(1), seed=0, epoch=0, flip=False, crop_scale=1.0, colour=2)

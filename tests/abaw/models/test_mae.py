@@ -74,9 +74,11 @@ def test_normalised_patches_have_zero_mean_and_unit_variance():
     assert torch.allclose(patches.var(-1), torch.ones(3, 4, dtype=torch.float64), atol=1e-5)
 
 
-def test_hidden_patches_do_not_reach_the_prediction():
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_hidden_patches_do_not_reach_the_prediction(stem):
     torch.manual_seed(0)
-    network = MaskedAutoencoder(SMALL).eval()
+    encoder = VitConfig(size="micro", image_size=64, stem=stem)
+    network = MaskedAutoencoder(MaeConfig(**{**vars(SMALL), "encoder": encoder})).eval()
     images = torch.rand(1, 3, 64, 64)
     keep, masked = random_masks(1, 16, 0.75, torch.Generator().manual_seed(3))
     before = network(images, keep, masked)
@@ -113,3 +115,10 @@ def test_pixels_are_normalised_and_resized():
 def test_image_size_must_be_a_multiple_of_the_patch():
     with pytest.raises(ValueError, match="100 is not a multiple of patch_size 16"):
         VitConfig(size="micro", image_size=100).build()
+
+
+def test_a_conv_stem_makes_the_same_grid_of_patches():
+    encoder = VitConfig(size="micro", image_size=64, stem="conv").build()
+    assert encode_visible(encoder, torch.rand(2, 3, 64, 64)).shape == (2, 17, 96)
+    with pytest.raises(ValueError, match="patch_size 12 is not a power of two"):
+        VitConfig(size="micro", image_size=60, patch_size=12, stem="conv").build()

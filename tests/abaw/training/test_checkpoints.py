@@ -71,7 +71,7 @@ def test_fine_tuning_takes_the_encoder_of_pre_training(tmp_path):
 def test_an_encoder_of_another_size_is_refused_with_the_tensors(tmp_path):
     save_weights(MultiTask(encoder=ENCODER).build(), tmp_path / "a.safetensors", {})
     other = VitConfig(size="micro", image_size=96).build()
-    with pytest.raises(BadInput, match=r"pos_embed: \(1, 37, 128\) wanted, \(1, 17, 128\) found"):
+    with pytest.raises(BadInput, match=r"pos_embed: \(1, 37, 96\) wanted, \(1, 17, 96\) found"):
         load_encoder(other, tmp_path / "a.safetensors")
 
 

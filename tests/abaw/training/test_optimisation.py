@@ -34,8 +34,8 @@ def test_each_layer_has_its_rate_and_vectors_do_not_decay():
     assert len(found) == len(list(system.parameters()))
     named = dict(system.named_parameters())
     assert found[id(named["heads.va.weight"])]["lr"] == pytest.approx(0.08)
-    assert found[id(named["encoder.blocks.3.attn.qkv.weight"])]["lr"] == pytest.approx(0.04)
-    assert found[id(named["encoder.patch_embed.proj.weight"])]["lr"] == pytest.approx(0.08 * 0.5**5)
+    assert found[id(named["encoder.blocks.1.attn.qkv.weight"])]["lr"] == pytest.approx(0.04)
+    assert found[id(named["encoder.patch_embed.proj.weight"])]["lr"] == pytest.approx(0.08 * 0.5**3)
     assert found[id(named["heads.va.weight"])]["weight_decay"] == 0.05
     assert found[id(named["heads.va.bias"])]["weight_decay"] == 0.0
 
