@@ -1,0 +1,75 @@
+"""From prediction tables to official submission files and, where there is truth, the leaderboard."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+
+from abaw.tracks import AU, get_track
+from leaderboard import board
+from leaderboard.constant import constant_predictions
+from leaderboard.entries import Request, submit
+
+MTL = get_track("mtl")
+CONSTANT = "constant predictor"
+
+
+def submit_all(
+    tables: Mapping[str, Path], *, training: pl.DataFrame, template: Path, truth: Path | None, folder: Path, author: str
+) -> dict[str, Any]:
+    """Write, validate and rank every entry, a constant predictor first; returns the rows and where the files are.
+
+    `tables` are prediction tables by the name of the entry; `training` holds the labels that the constant is made of.
+    The store is made anew: a stage that was killed half way leaves entries of its own behind.
+    """
+    database = folder / "leaderboard.sqlite"
+    for leftover in folder.glob("leaderboard.sqlite*"):
+        leftover.unlink()
+    store = f"sqlite:///{database}"
+    submissions = folder / "submissions"
+    constant = submissions / "mtl-constant-predictor.txt"
+    constant.unlink(missing_ok=True)
+    constant_predictions(flat_labels(training), template, MTL, constant)
+    files = {CONSTANT: constant, **tables}
+    for name, file in files.items():
+        submit(
+            Request(
+                files=(file,),
+                track=MTL,
+                template=template,
+                name=name,
+                truth=truth,
+                author=author,
+                baseline=name == CONSTANT,
+                store=store,
+                out=None if name == CONSTANT else submissions,
+                overwrite=True,
+            )
+        )
+    rows = [row.as_json() for row in board.rows(store, MTL)]
+    return {"store": store, "submissions": str(submissions), "entries": rows}
+
+
+def flat_labels(frames: pl.DataFrame) -> pl.DataFrame:
+    """The frame table's labels with one column an action unit, as the leaderboard reads them."""
+    units = [pl.col("au").arr.get(k).alias(name) for k, name in enumerate(AU.columns)]
+    return frames.select("valence", "arousal", "expression", *units)
+
+
+def print_board(result: dict[str, Any]) -> None:
+    """Print the leaderboard of a finished run to stdout, and where its files are."""
+    console = Console(highlight=False)
+    rows = board.rows(result["store"], MTL)
+    console.print(board.render(rows, MTL))
+    for line in board.unranked_lines(rows, MTL):
+        console.print(line, soft_wrap=True)
+    console.print(f"submission files: {_short(result['submissions'])}/", soft_wrap=True)
+    store = result["store"].removeprefix("sqlite:///")
+    console.print(f"the board again:  leaderboard show --track mtl --store sqlite:///{_short(store)}", soft_wrap=True)
+
+
+def _short(path: str) -> str:
+    return os.path.relpath(path)

@@ -1,0 +1,203 @@
+"""The `abaw` command: list, plan, run and show recipes; prepare data.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+EPILOG = """examples:
+  abaw list                                    the recipes
+  abaw plan demo                               the stages, what is there and what will run
+  abaw run demo                                run what is missing
+  abaw run demo --seed 1 --pretrain.epochs 4   the same with fields replaced
+  abaw show runs/demo                          what a run gave
+  abaw prepare faces OUT --videos 40           the embedded data set in the official layout
+  abaw prepare affwild2 DELIVERY OUT           the organisers' files to shards, with a coverage report
+
+common errors:
+  "unknown recipe": `abaw list` has the names
+  "Unrecognized options": `abaw run RECIPE --help` lists every field of the recipe
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry of the console script; exits with the code."""
+    sys.exit(run(sys.argv[1:] if argv is None else list(argv)))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code. User errors are printed, not raised."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.command in ("list", "show"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    from abaw.problems import BadInput
+
+    try:
+        code: int = arguments.action(arguments, rest)
+        return code
+    except BadInput as error:
+        for problem in error.problems:
+            print(f"abaw: {problem}", file=sys.stderr)
+    except ValueError as error:
+        print(f"abaw: {error}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="abaw", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, action: Any, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, description=text, add_help=name not in ("plan", "run", "prepare")
+        )
+        command.set_defaults(action=action)
+        return command
+
+    listing = add("list", _list, "list the recipes")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    for name, action, text in (
+        ("plan", _plan, "print a recipe's stages: what is there and what will run"),
+        ("run", _run, "run what is missing of a recipe"),
+    ):
+        command = add(name, action, text)
+        command.add_argument("recipe", help="name of a recipe, see `abaw list`")
+        command.add_argument("--runs", type=Path, default=Path(os.environ.get("ABAW_RUNS", "runs")))
+        command.add_argument("--json", action="store_true")
+        if name == "run":
+            command.add_argument("--address", help="a Ray cluster; a private local Ray without it")
+    show = add("show", _show, "print what a run or a stage gave")
+    show.add_argument("run", type=Path, help="folder of a run or of a stage")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    prepare = add("prepare", _prepare, "turn a source into files that training reads")
+    prepare.add_argument("source", choices=("faces", "affwild2"))
+    return parser
+
+
+def _list(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.registry import RECIPES
+
+    described = {name: (function.__doc__ or "").strip().splitlines()[0] for name, function in RECIPES.items()}
+    if arguments.json:
+        print(json.dumps(described, indent=1))
+    else:
+        table = Table("recipe", "what it does", box=None)
+        for name, text in described.items():
+            table.add_row(name, text)
+        Console().print(table)
+    return 0
+
+
+def _stages(arguments: argparse.Namespace, rest: Sequence[str]) -> tuple[Any, list[Any], Path]:
+    """The recipe with its overrides, its stages, and its run folder."""
+    import tyro
+
+    from experiments.multitask import Line
+    from experiments.registry import get_recipe
+
+    recipe = get_recipe(arguments.recipe)
+    recipe = tyro.cli(
+        type(recipe), default=recipe, args=list(rest), prog=f"abaw {arguments.command} {arguments.recipe}"
+    )
+    root = arguments.runs / recipe.name
+    return recipe, Line(recipe, root).stages(), root
+
+
+def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from abaw.runs import is_complete
+
+    _, stages, root = _stages(arguments, rest)
+    rows = [
+        {
+            "stage": stage.name,
+            "key": stage.key,
+            "state": "complete" if is_complete(stage.folder(root)) else "will run",
+            "folder": str(stage.folder(root)),
+        }
+        for stage in stages
+    ]
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        table = Table("stage", "key", "state", "folder", box=None)
+        for row in rows:
+            table.add_row(*row.values())
+        Console().print(table)
+    return 0
+
+
+def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from abaw.runs import is_complete
+    from experiments.progress import Progress
+    from experiments.stages import run_stages
+
+    recipe, stages, root = _stages(arguments, rest)
+    progress = Progress()
+    if all(is_complete(stage.folder(root)) for stage in stages):
+        progress.say(f"{recipe.name}: all {len(stages)} stages are complete; nothing runs")
+    else:
+        from experiments.ray_session import ray_session
+
+        with ray_session(arguments.address) as dashboard:
+            progress.say(f"Ray is up; dashboard at http://{dashboard}")
+            run_stages(stages, root=root, resources=recipe.resources, progress=progress)
+    return _print_board(stages[-1].folder(root), arguments.json)
+
+
+def _print_board(folder: Path, as_json: bool) -> int:
+    from abaw.runs import read_result
+
+    result = read_result(folder)
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return 0
+    from experiments.board import print_board
+
+    print_board(result)
+    return 0
+
+
+def _show(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from abaw.problems import refuse
+    from abaw.runs import is_complete, read_result
+
+    folder: Path = arguments.run
+    if not folder.is_dir():
+        raise refuse(folder, "no such folder; expected a run such as runs/demo, or one of its stages")
+    stages = [folder] if is_complete(folder) else sorted(path for path in folder.iterdir() if is_complete(path))
+    if not stages:
+        raise refuse(folder, "holds no complete stage (no result.json); `abaw run` writes them")
+    results = {stage.name: read_result(stage) for stage in stages}
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+        return 0
+    table = Table("stage", "finished", "wall", "commit", "scores", box=None)
+    for name, result in results.items():
+        scores = {k: v for k, v in result.get("metrics", {}).items() if k.startswith(("S_", "P_"))}
+        table.add_row(
+            name,
+            result["finished_at"],
+            f"{result['wall_s']:.1f} s",
+            (result["commit"] or "-")[:8] + ("+" if result["dirty"] else ""),
+            "  ".join(f"{key} {value:.3f}" for key, value in scores.items()),
+        )
+    Console().print(table)
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments import prepare
+
+    return prepare.SOURCES[arguments.source](rest)

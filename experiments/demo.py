@@ -1,0 +1,47 @@
+"""The demo: the whole line on the embedded faces, in minutes on two cores."""
+
+from dataclasses import replace
+
+from abaw.faces.dataset import FacesConfig
+from abaw.models.mae import MaeConfig
+from abaw.models.vit import VitConfig
+from abaw.training.optimisation import Optimisation
+from experiments.recipe import Recipe
+
+
+def demo() -> Recipe:
+    """From nothing to a ranked score on rendered faces, in minutes on two cores.
+
+    Command: `abaw run demo`, or `make demo`. Scores with their spread over seeds, time and memory: docs/demo.md.
+    """
+    return Recipe(
+        name="demo",
+        faces=FacesConfig(videos=60, frames=60, test_videos=14, pool_people=30, pool_frames=40, lsd_people=3),
+        folds=2,
+        mae=MaeConfig(
+            encoder=VitConfig(size="micro", image_size=112, stem="conv"),
+            decoder_width=64,
+            decoder_depth=1,
+            decoder_heads=4,
+        ),
+        pretrain=Optimisation(epochs=12, warmup_epochs=1, batch_size=64, lr=2e-3),
+        finetune=Optimisation(
+            epochs=7, warmup_epochs=0.5, batch_size=64, lr=2e-3, clip_norm=1.0, ema_decay=0.97, colour=0.3
+        ),
+        drop_path=0.0,
+        pool="spatial",
+        weight_power=0.5,
+    )
+
+
+def demo_debug() -> Recipe:
+    """The demo at a size for tests: every stage runs, scores mean nothing."""
+    full = demo()
+    return replace(
+        full,
+        name="demo_debug",
+        faces=replace(full.faces, videos=12, frames=30, test_videos=4, pool_people=4, pool_frames=24),
+        pretrain=replace(full.pretrain, epochs=1, warmup_epochs=0.5, batch_size=16),
+        finetune=replace(full.finetune, epochs=1, warmup_epochs=0.5, batch_size=16, one_of=2),
+        trials=4,
+    )
