@@ -66,7 +66,9 @@ class FacesSummary:
 LEAST = {"videos": 5, "frames": 8, "test_videos": 1, "pool_people": 0, "pool_frames": 1, "lsd_people": 3, "size": 32}
 
 
-def write_faces(out: Path, config: FacesConfig, *, progress: bool = True, workers: int | None = None) -> FacesSummary:
+def write_faces(
+    out: Path, config: FacesConfig, *, progress: bool = True, workers: int | None = None, resume: bool = False
+) -> FacesSummary:
     """Write the data set into `out`, which must be empty or absent; `manifest.json` is written last.
 
     Args:
@@ -74,11 +76,12 @@ def write_faces(out: Path, config: FacesConfig, *, progress: bool = True, worker
         config: size and seed.
         progress: show a bar on stderr.
         workers: most videos rendered at a time; as many as Ray has CPUs when None.
+        resume: `out` may hold what a killed run of the same config left; its complete videos are kept.
 
     Raises:
         BadInput: `out` is not empty, or a size is too small.
     """
-    _check(out, config)
+    _check(out, config, resume=resume)
     clips = plan_videos(videos=config.videos, test_videos=config.test_videos, frames=config.frames, seed=config.seed)
     pool = plan_pool(people=config.pool_people, frames=config.pool_frames, seed=config.seed)
     stills = plan_stills(people=config.lsd_people, seed=config.seed)
@@ -102,8 +105,8 @@ def write_faces(out: Path, config: FacesConfig, *, progress: bool = True, worker
     return summary
 
 
-def _check(out: Path, config: FacesConfig) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+def _check(out: Path, config: FacesConfig, *, resume: bool) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not resume)):
         raise refuse(
             out, "is not empty; the data set needs a folder of its own: name a new one, or delete this one first"
         )

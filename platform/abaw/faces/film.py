@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from abaw.faces import raster
 from abaw.faces.action_units import facial_basis, gaze_units
 from abaw.faces.asset import EYE, LASHES, SKIN, load_asset
-from abaw.faces.paint import COLUMNS, ROWS, texture_coordinates, wrinkle_maps
+from abaw.faces.paint import COLUMNS, ROWS, crease_targets, texture_coordinates
 from abaw.faces.people import Person
-from abaw.faces.shading import VALUES, Light, paint_ellipse, shade
+from abaw.faces.shading import VALUES, Light, light, paint_ellipse, shade
 
 Floats = NDArray[np.float32]
 
@@ -58,7 +58,7 @@ def _fixed() -> tuple[NDArray[np.int32], NDArray[np.int8], Floats, Floats]:
     for corner_T in triangle_T3.T:
         np.add.at(total_V, corner_T, edge_T)
         np.add.at(count_V, corner_T, 1)
-    axis_V3 = np.zeros_like(asset.neutral_V3)
+    axis_V3 = np.zeros((len(asset.part_V), 3), np.float32)
     for side in (1, -1):
         eye_V = (asset.part_V == EYE) & (asset.neutral_V3[:, 0] * side > 0)
         axis_V3[eye_V] = asset.neutral_V3[eye_V] - asset.neutral_V3[eye_V].mean(axis=0)
@@ -85,17 +85,15 @@ class Renderer:
         side = size * SUPERSAMPLING
         assert background_HW3.shape == (size, size, 3), "the background has the size of the crop"
         self.background_HW3 = background_HW3
-        self.value_VD = np.zeros((len(asset.part_V), VALUES), np.float32)
-        self.value_VD[:, 3:6] = person.colour_V3
-        self.value_VD[:, 7:9] = texture_coordinates()
-        self.value_VD[:, 9:12] = axis_V3
-        self.point_V3 = np.empty_like(person.point_V3)
-        self.normal_V3 = np.empty_like(person.point_V3)
+        self.value_V8 = np.zeros((len(asset.part_V), VALUES), np.float32)
+        self.value_V8[:, 5:7] = texture_coordinates()
+        self.value_V8[asset.part_V == EYE, :3] = axis_V3[asset.part_V == EYE]
+        self.point_V3, self.screen_V3, self.normal_V3 = (np.empty_like(person.point_V3) for _ in range(3))
         self.cavity_V = np.empty(len(person.point_V3), np.float32)
-        self.paint_HW4 = np.concatenate([person.paint_HW3, np.ones((ROWS, COLUMNS, 1), np.float32)], axis=2)
+        self.uncreased_P1 = np.ones((ROWS * COLUMNS, 1), np.float32)
+        self.crease_P1 = np.empty_like(self.uncreased_P1)
         self.depth_HW = np.empty((side, side), np.float32)
         self.owner_HW = np.empty((side, side), np.int32)
-        self.weight_HW2 = np.empty((side, side, 2), np.float32)
         self.eyes_3 = person.point_V3[asset.part_V == EYE].mean(axis=0)
         self.pivot_3 = np.array([0, self.eyes_3[1] - PIVOT_BELOW_EYES, PIVOT_Z], np.float32)
 
@@ -107,48 +105,44 @@ class Renderer:
         for row, weight in gaze_units(*moment.gaze).items():
             weight_K[row] += weight
         raster.displace(self.person.point_V3, weight_K, *asset.unit_moves, self.point_V3)
-        screen_V3, back = self._project(moment)
+        back = self._project(moment)
         raster.surface(self.point_V3, self.triangle_T3, self.spacing_V, self.normal_V3, self.cavity_V)
-        self.value_VD[:, :3] = self.normal_V3
-        self.value_VD[:, 6] = self.cavity_V
-        depth = np.float32(self.person.wrinkles)
-        raster.add_wrinkles(moment.left_U * depth, moment.right_U * depth, *wrinkle_maps(), self.paint_HW4)
+        light(self.normal_V3, self.cavity_V, self.person.colour_V3, asset.part_V, self.lamp_43, self.value_V8)
+        depth_K = np.concatenate([moment.left_U, moment.right_U]) * np.float32(self.person.wrinkles)
+        raster.displace(self.uncreased_P1, depth_K, *crease_targets(), self.crease_P1)
         crop_HW3 = self.background_HW3.copy()
         if self.person.long_hair:
             paint_ellipse(crop_HW3, self.person.hair_3 * self.light.ambient_3, *back, 0.16)
-        raster.visible(screen_V3, self.triangle_T3, self.depth_HW, self.owner_HW, self.weight_HW2)
+        raster.visible(self.screen_V3, self.triangle_T3, self.depth_HW, self.owner_HW)
         shade(
             self.owner_HW,
-            self.weight_HW2,
+            self.screen_V3,
             self.triangle_T3,
             self.part_T,
-            self.value_VD,
-            self.paint_HW4,
+            self.value_V8,
+            self.person.paint_HW3,
+            self.crease_P1.reshape(ROWS, COLUMNS),
             self.person.iris_3,
             self.lamp_43,
             crop_HW3,
         )
         return crop_HW3
 
-    def _project(self, moment: Moment) -> tuple[Floats, tuple[float, float, float, float]]:
-        """Screen position of every vertex, and the ellipse (x, y, rx, ry) of the hair behind the head.
+    def _project(self, moment: Moment) -> tuple[float, float, float, float]:
+        """Set `screen_V3`, and return the ellipse (x, y, rx, ry) of the hair behind the head.
 
         As an aligned crop does, it keeps the point between the eyes where it belongs. Turns `point_V3` in place.
         """
         turn_33 = rotation(*moment.turn)
-        raster.turn(self.point_V3, self.pivot_3, turn_33)
         eyes_3 = turn_33 @ (self.eyes_3 - self.pivot_3)
         side = self.size * SUPERSAMPLING
-        scale = side / CROP_WIDTH * moment.zoom * (CAMERA_DISTANCE - eyes_3[2])
-        screen_V3 = np.empty_like(self.point_V3)
-        depth_V = np.float32(scale) / (np.float32(CAMERA_DISTANCE) - self.point_V3[:, 2])
-        eye_scale = scale / (CAMERA_DISTANCE - eyes_3[2])
-        left = side * (0.5 + moment.shift[0]) - eyes_3[0] * eye_scale
-        top = side * (EYES_AT + moment.shift[1]) + eyes_3[1] * eye_scale
-        screen_V3[:, 0] = np.float32(left) + self.point_V3[:, 0] * depth_V
-        screen_V3[:, 1] = np.float32(top) - self.point_V3[:, 1] * depth_V
-        screen_V3[:, 2] = self.point_V3[:, 2]
+        eye_scale = float(side / CROP_WIDTH * moment.zoom)
+        scale = eye_scale * (CAMERA_DISTANCE - float(eyes_3[2]))
+        left = side * (0.5 + moment.shift[0]) - float(eyes_3[0]) * eye_scale
+        top = side * (EYES_AT + moment.shift[1]) + float(eyes_3[1]) * eye_scale
+        corner_2 = np.array([left, top], np.float32)
+        raster.project(self.point_V3, self.pivot_3, turn_33, CAMERA_DISTANCE, scale, corner_2, self.screen_V3)
         behind_3 = turn_33 @ np.array([0, 0.55, -0.1], np.float32)
-        x, y = left + behind_3[0] * eye_scale, top - behind_3[1] * eye_scale
+        x, y = left + float(behind_3[0]) * eye_scale, top - float(behind_3[1]) * eye_scale
         radius = self.person.long_hair * eye_scale / SUPERSAMPLING
-        return screen_V3, (x / SUPERSAMPLING, y / SUPERSAMPLING, radius, 1.5 * radius)
+        return x / SUPERSAMPLING, y / SUPERSAMPLING, radius, 1.5 * radius

@@ -81,13 +81,15 @@ def _moment(performance: Performance, camera: Camera, t: int, rng: np.random.Gen
 
 
 def film(clip: Clip, out: Path, *, seed: int, size: int) -> int:
-    """Write the crops of a clip and return their number; its folder appears whole or not at all."""
+    """Write the crops of a clip and return their number; its folder appears whole or not at all, and is kept."""
     folder = out / clip.folder
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     lost = set(clip.missing)
     frames = [frame for frame in range(1, clip.frames + 1) if frame not in lost]
+    if folder.exists():
+        return len(frames)
+    unfinished.mkdir(parents=True)
     for frame, jpeg in shoot(clip, seed, size, frames):
         (unfinished / f"{frame:05d}.jpg").write_bytes(jpeg)
     # A task that Ray runs a second time makes the same bytes: whoever comes first wins.

@@ -27,7 +27,7 @@ def write_labels(clips: list[Clip], out: Path, seed: int) -> dict[str, int]:
     labels = {clip.name: labels_of(clip, seed) for clip in clips}
     counts: dict[str, int] = {}
     for name in CHALLENGES:
-        folder = TRACKS[name].folders[-1]
+        folder = next(one for one in reversed(TRACKS[name].folders) if one.endswith("_Challenge"))
         for clip in clips:
             if name in clip.tasks:
                 root = out / (TRUTH if clip.split == "test" else "annotations") / folder / SETS[clip.split]
@@ -77,7 +77,7 @@ def _mtl_rows(clip: Clip, labels: dict[str, Doubles], seed: int) -> tuple[list[i
 def _write_templates(clips: list[Clip], mtl: pl.DataFrame, out: Path) -> None:
     """The rows that a submission must have: each line an image and a bare comma, as the organisers publish them."""
     folder = out / "test_templates"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     images = {
         name: [format_location(c.name, f) for c in clips if name in c.tasks for f in range(1, c.frames + 1)]
         for name in CHALLENGES

@@ -10,12 +10,15 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import fftfreq, irfft2, rfft2, rfftfreq
 from scipy.ndimage import gaussian_filter
 
 from abaw.faces.action_units import UNITS
 from abaw.faces.asset import load_asset
+from abaw.faces.raster import sparse_targets
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 ROWS = COLUMNS = 256
 TEXEL = 0.01
@@ -84,10 +87,11 @@ def _grid() -> tuple[Floats, Floats]:
 
 
 @lru_cache(maxsize=1)
-def wrinkle_maps() -> tuple[Floats, NDArray[np.int32]]:
-    """How each unit darkens and lightens the skin at full intensity: (U, ROWS, COLUMNS), and the box of each map.
+def crease_targets() -> tuple[Ints, Ints, Floats]:
+    """How each unit darkens and lightens the texels at full intensity, as `raster.sparse_targets` packs them.
 
-    A crease is a dark line with a lighter ridge on either side. A box is top, bottom, left, right.
+    First the units of the person's left half, the right one of the paint, then those of the other half. A crease is a
+    dark line with a lighter ridge on either side.
     """
     arc_HW, height_HW = _grid()
     map_UHW = np.zeros((len(UNITS), ROWS, COLUMNS), np.float32)
@@ -96,12 +100,8 @@ def wrinkle_maps() -> tuple[Floats, NDArray[np.int32]]:
         line_HW = np.exp(-((distance_HW / width) ** 2)) - 0.35 * np.exp(-(((distance_HW - 2 * width) / width) ** 2))
         map_UHW[UNITS.index(unit)] -= (DEPTH * depth * line_HW).astype(np.float32)
     map_UHW[np.abs(map_UHW) < 0.004] = 0
-    box_U4 = np.zeros((len(UNITS), 4), np.int32)
-    for u, map_HW in enumerate(map_UHW):
-        rows, columns = np.flatnonzero(map_HW.any(axis=1)), np.flatnonzero(map_HW.any(axis=0))
-        if len(rows):
-            box_U4[u] = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    return map_UHW, box_U4
+    map_KHW = np.concatenate([map_UHW * (arc_HW >= 0), map_UHW * (arc_HW < 0)])
+    return sparse_targets(map_KHW.reshape(len(map_KHW), ROWS * COLUMNS, 1))
 
 
 def _distance(x_HW: Floats, y_HW: Floats, curve: Curve) -> Floats:
@@ -114,9 +114,18 @@ def _distance(x_HW: Floats, y_HW: Floats, curve: Curve) -> Floats:
     return nearest_HW
 
 
+@lru_cache(maxsize=16)
+def _response(sigma: float | tuple[float, float]) -> Floats:
+    """What a Gaussian blur of `sigma` texels (rows and columns) leaves of each frequency of `scipy.fft.rfft2`."""
+    down, across = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    exponent_HW = (down * fftfreq(ROWS)[:, None]) ** 2 + (across * rfftfreq(COLUMNS)) ** 2
+    return np.exp(-2 * np.pi**2 * exponent_HW).astype(np.float32)
+
+
 def _noise(rng: np.random.Generator, sigma: float | tuple[float, float]) -> Floats:
-    """Smooth noise (ROWS, COLUMNS) with unit deviation."""
-    noise_HW = gaussian_filter(rng.standard_normal((ROWS, COLUMNS), dtype=np.float32), sigma, mode="wrap")
+    """Smooth noise (ROWS, COLUMNS) with unit deviation; it goes on beyond each border at the opposite one."""
+    white_HW = rng.standard_normal((ROWS, COLUMNS), dtype=np.float32)
+    noise_HW = irfft2(rfft2(white_HW) * _response(sigma), s=(ROWS, COLUMNS))  # wide blurs cost no more than narrow ones
     return np.asarray(noise_HW / noise_HW.std(), np.float32)
 
 

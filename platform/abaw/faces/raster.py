@@ -1,10 +1,9 @@
-"""Triangles to pixels on one core: facial units, normals, depth buffer, deferred shading and averaging, in numba.
+"""Triangles to pixels on one core: facial units, normals, projection, depth buffer, blur and sensor, in numba.
 
 Everything is sequential and without fast-math, so that a frame has the same bytes in every process. Images are float32
 with channels last, 0 to 1; the screen has x to the right and y down.
 """
 
-import math
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -29,24 +28,30 @@ def inlined(function: F) -> F:
     return cast(F, numba.njit(inline="always", error_model="numpy")(function))
 
 
+@inlined
+def ceil(value: np.float32) -> int:
+    """The next whole number; `math.ceil` is a call into the C library, this one instruction."""
+    return int(np.ceil(value))
+
+
 @compiled
-def displace(base_V3: Floats, weight_K: Floats, start_K: Ints, vertex_M: Ints, move_M3: Floats, out_V3: Floats) -> None:
+def displace(base_VD: Floats, weight_K: Floats, start_K: Ints, vertex_M: Ints, move_MD: Floats, out_VD: Floats) -> None:
     """`out = base + sum of weight * target`, targets as `sparse_targets` packs them, summed in a fixed order."""
-    out_V3[:] = base_V3
+    out_VD.reshape(-1)[:] = base_VD.reshape(-1)  # one long copy: row by row is ten times slower
     for k in range(len(weight_K)):
         if weight_K[k] != 0:
             for m in range(start_K[k], start_K[k + 1]):
                 v = vertex_M[m]
-                for d in range(3):
-                    out_V3[v, d] += weight_K[k] * move_M3[m, d]
+                for d in range(move_MD.shape[1]):
+                    out_VD[v, d] += weight_K[k] * move_MD[m, d]
 
 
-def sparse_targets(target_KV3: Floats) -> tuple[Ints, Ints, Floats]:
+def sparse_targets(target_KVD: Floats) -> tuple[Ints, Ints, Floats]:
     """Pack displacements: target k moves `vertex[start[k]:start[k + 1]]` by the same rows of `move`."""
-    moved = [np.flatnonzero(np.abs(target_V3).max(axis=1) > 1e-4) for target_V3 in target_KV3]
+    moved = [np.flatnonzero(np.abs(target_VD).max(axis=1) > 1e-4) for target_VD in target_KVD]
     start_K = np.concatenate([[0], np.cumsum([len(vertex) for vertex in moved])])
-    move_M3 = np.concatenate([target_V3[vertex] for target_V3, vertex in zip(target_KV3, moved, strict=True)])
-    return start_K.astype(np.int32), np.concatenate(moved).astype(np.int32), move_M3.astype(np.float32)
+    move_MD = np.concatenate([target_VD[vertex] for target_VD, vertex in zip(target_KVD, moved, strict=True)])
+    return start_K.astype(np.int32), np.concatenate(moved).astype(np.int32), move_MD.astype(np.float32)
 
 
 @compiled
@@ -82,60 +87,47 @@ def surface(point_V3: Floats, triangle_T3: Ints, spacing_V: Floats, normal_V3: F
 
 
 @compiled
-def visible(screen_V3: Floats, triangle_T3: Ints, depth_HW: Floats, owner_HW: Ints, weight_HW2: Floats) -> None:
-    """Depth buffer: which triangle each pixel shows (-1 for none), and the weights of its first two corners there.
+def visible(screen_V3: Floats, triangle_T3: Ints, depth_HW: Floats, owner_HW: Ints) -> None:
+    """Depth buffer: which triangle each sample shows, -1 for none.
 
-    `screen_V3` is x, y and depth; the larger depth is nearer. Triangles that face away show nothing.
+    `screen_V3` is x, y and depth; the larger depth is nearer. Triangles that face away show nothing. The triangles at
+    an edge compute it from the same two ends, so that no sample falls between them.
     """
     depth_HW[:] = FAR
     owner_HW[:] = -1
     height, width = depth_HW.shape
     for t in range(len(triangle_T3)):
         a, b, c = triangle_T3[t, 0], triangle_T3[t, 1], triangle_T3[t, 2]
-        x0, y0 = screen_V3[a, 0], screen_V3[a, 1]
-        x1, y1 = screen_V3[b, 0], screen_V3[b, 1]
-        x2, y2 = screen_V3[c, 0], screen_V3[c, 1]
+        x0, y0, z0 = screen_V3[a, 0], screen_V3[a, 1], screen_V3[a, 2]
+        x1, y1, z1 = screen_V3[b, 0], screen_V3[b, 1], screen_V3[b, 2]
+        x2, y2, z2 = screen_V3[c, 0], screen_V3[c, 1], screen_V3[c, 2]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if area >= 0:  # y points down on the screen
             continue
-        left, right = max(0, math.ceil(min(x0, x1, x2))), min(width - 1, math.floor(max(x0, x1, x2)))
-        top, bottom = max(0, math.ceil(min(y0, y1, y2))), min(height - 1, math.floor(max(y0, y1, y2)))
-        if right < left or bottom < top:
+        top, bottom = max(0, ceil(min(y0, y1, y2))), min(height, ceil(max(y0, y1, y2)))
+        if top >= bottom or max(x0, x1, x2) < 0 or min(x0, x1, x2) > width:
             continue
         share = np.float32(1) / area
-        dx0, dy0 = (y1 - y2) * share, (x2 - x1) * share  # slopes of the weights of the first two corners
-        dx1, dy1 = (y2 - y0) * share, (x0 - x2) * share
-        z2 = screen_V3[c, 2]
-        dz0, dz1 = screen_V3[a, 2] - z2, screen_V3[b, 2] - z2
-        for y in range(top, bottom + 1):
-            w0 = dx0 * (np.float32(left) - x2) + dy0 * (np.float32(y) - y2)
-            w1 = dx1 * (np.float32(left) - x2) + dy1 * (np.float32(y) - y2)
-            for x in range(left, right + 1):
-                if w0 >= 0 and w1 >= 0 and w0 + w1 <= 1:
-                    z = z2 + w0 * dz0 + w1 * dz1
-                    if z > depth_HW[y, x]:
-                        depth_HW[y, x] = z
-                        owner_HW[y, x] = t
-                        weight_HW2[y, x, 0] = w0
-                        weight_HW2[y, x, 1] = w1
-                w0 += dx0
-                w1 += dx1
-
-
-@compiled
-def add_wrinkles(left_U: Floats, right_U: Floats, map_UHW: Floats, box_U4: Ints, paint_HW4: Floats) -> None:
-    """Set the last channel of the paint to `1 + sum of strength * map`; a box is a map's top, bottom, left, right.
-
-    The person's right half is the left half of the paint.
-    """
-    middle = paint_HW4.shape[1] // 2
-    paint_HW4[:, :, 3] = 1
-    for u in range(len(left_U)):
-        if left_U[u] != 0 or right_U[u] != 0:
-            for y in range(box_U4[u, 0], box_U4[u, 1]):
-                for x in range(box_U4[u, 2], box_U4[u, 3]):
-                    strength = right_U[u] if x < middle else left_U[u]
-                    paint_HW4[y, x, 3] += strength * map_UHW[u, y, x]
+        zx = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) * share  # slopes of the depth
+        zy = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) * share
+        z0 -= zx * x0 + zy * y0  # at the corner of the screen
+        if y1 < y0:
+            x0, y0, x1, y1 = x1, y1, x0, y0
+        if y2 < y1:
+            x1, y1, x2, y2 = x2, y2, x1, y1
+        if y1 < y0:
+            x0, y0, x1, y1 = x1, y1, x0, y0
+        long, upper, lower = (x2 - x0) / (y2 - y0), (x1 - x0) / (y1 - y0), (x2 - x1) / (y2 - y1)
+        for y in range(top, bottom):
+            row = np.float32(y)
+            one = x0 + (row - y0) * long
+            other = x0 + (row - y0) * upper if row < y1 else x1 + (row - y1) * lower
+            z = z0 + row * zy
+            for x in range(max(0, ceil(min(one, other))), min(width, ceil(max(one, other)))):
+                depth = z + np.float32(x) * zx
+                if depth > depth_HW[y, x]:
+                    depth_HW[y, x] = depth
+                    owner_HW[y, x] = t
 
 
 @compiled
@@ -165,12 +157,22 @@ def smooth(image_HW3: Floats, kernel_T: Floats) -> None:
 
 
 @compiled
-def turn(point_V3: Floats, pivot_3: Floats, turn_33: Floats) -> None:
-    """Rotate about the pivot, which becomes the origin; in place."""
+def project(
+    point_V3: Floats, pivot_3: Floats, turn_33: Floats, distance: float, scale: float, corner_2: Floats, out_V3: Floats
+) -> None:
+    """Rotate about the pivot, which becomes the origin, and see from `distance` in front of it: x, y and depth.
+
+    `scale` is in pixels; `corner_2` is where the origin lies on the screen.
+    """
+    far, factor = np.float32(distance), np.float32(scale)
     for v in range(len(point_V3)):
         x, y, z = point_V3[v, 0] - pivot_3[0], point_V3[v, 1] - pivot_3[1], point_V3[v, 2] - pivot_3[2]
         for d in range(3):
             point_V3[v, d] = turn_33[d, 0] * x + turn_33[d, 1] * y + turn_33[d, 2] * z
+        near = factor / (far - point_V3[v, 2])
+        out_V3[v, 0] = corner_2[0] + point_V3[v, 0] * near
+        out_V3[v, 1] = corner_2[1] - point_V3[v, 1] * near
+        out_V3[v, 2] = point_V3[v, 2]
 
 
 @compiled

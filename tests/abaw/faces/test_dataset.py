@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,18 @@ def rows_of(path: Path) -> list[str]:
 def test_the_bytes_do_not_depend_on_the_number_of_workers(written, tmp_path):
     write_faces(tmp_path / "two", CONFIG, progress=False, workers=2)
     assert digests(written[0]) == digests(tmp_path / "two")
+
+
+def test_what_a_killed_run_left_is_finished_and_complete_videos_are_kept(written, tmp_path):
+    out = tmp_path / "killed"
+    shutil.copytree(written[0], out)
+    (out / "manifest.json").unlink()
+    lost, *kept = sorted((out / "cropped_aligned").iterdir())
+    lost.rename(lost.with_name(f".{lost.name}.unfinished"))
+    made_at = {path: path.stat().st_ino for video in kept for path in video.iterdir()}
+    assert write_faces(out, CONFIG, progress=False, resume=True) == written[1]
+    assert digests(out) == digests(written[0])
+    assert {path: path.stat().st_ino for path in made_at} == made_at
 
 
 def test_the_layout_is_complete(written):
