@@ -1,6 +1,7 @@
 """The `abaw` command: list, plan, run and show recipes; prepare data.
 
-Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage.
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 `prepare` is
+done and left something out, which its drop table names.
 """
 
 import argparse
@@ -22,6 +23,9 @@ EPILOG = """examples:
   abaw show runs/demo                          what a run gave
   abaw prepare faces OUT --videos 40           the embedded data set in the official layout
   abaw prepare affwild2 DELIVERY OUT           the organisers' files to shards, with a coverage report
+  abaw prepare --help                          the other sources
+  abaw data verify SHARDS                      whether every image is there as it was written
+  abaw data report SHARDS OUT                  what shards hold: a page with pictures
 
 common errors:
   "unknown recipe": `abaw list` has the names
@@ -40,16 +44,33 @@ def run(argv: Sequence[str]) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command in ("list", "show"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    from abaw.problems import BadInput
-
     try:
         code: int = arguments.action(arguments, rest)
         return code
-    except BadInput as error:
-        for problem in error.problems:
-            print(f"abaw: {problem}", file=sys.stderr)
-    except ValueError as error:
-        print(f"abaw: {error}", file=sys.stderr)
+    except Exception as error:
+        mistake = mistake_behind(error)
+        if mistake is None:
+            raise
+        return refused(mistake)
+
+
+def mistake_behind(error: BaseException) -> ValueError | None:
+    """The user's mistake that an error tells of, wherever it was raised; None where the error is something else.
+
+    Ray wraps what a task raised (`cause`), and Ray Train what its workers and its controller raised.
+    """
+    inner = [getattr(error, "cause", None), getattr(error, "controller_failure", None)]
+    inner += getattr(error, "worker_failures", {}).values()
+    wrapped = [cause for cause in inner if isinstance(cause, BaseException)]
+    if wrapped:
+        return next(filter(None, map(mistake_behind, wrapped)), None)
+    return error if isinstance(error, ValueError) else None
+
+
+def refused(mistake: ValueError) -> int:
+    """Print every problem on a line of stderr; returns the exit code."""
+    for problem in getattr(mistake, "problems", [mistake]):
+        print(f"abaw: {problem}", file=sys.stderr)
     return 1
 
 
@@ -61,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, action: Any, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=text, description=text, add_help=name not in ("plan", "run", "prepare")
+            name, help=text, description=text, add_help=name not in ("plan", "run", "prepare", "data")
         )
         command.set_defaults(action=action)
         return command
@@ -82,14 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", type=Path, help="folder of a run or of a stage")
     show.add_argument("--json", action="store_true", help="print JSON")
     prepare = add("prepare", _prepare, "turn a source into files that training reads")
-    prepare.add_argument("source", choices=("faces", "affwild2"))
+    prepare.add_argument("source", nargs="?")
+    add("data", _data, "check, list and describe shards: verify, ls, report")
     return parser
 
 
 def _list(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from experiments.registry import RECIPES
+    from experiments.catalogue import describe_recipes
 
-    described = {name: (function.__doc__ or "").strip().splitlines()[0] for name, function in RECIPES.items()}
+    described = describe_recipes()
     if arguments.json:
         print(json.dumps(described, indent=1))
     else:
@@ -183,7 +205,7 @@ def _show(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(results, indent=1))
         return 0
-    table = Table("stage", "finished", "wall", "commit", "scores", box=None)
+    table = Table("stage", "finished", "wall", "commit", "scores", "95 % interval", box=None)
     for name, result in results.items():
         scores = {k: v for k, v in result.get("metrics", {}).items() if k.startswith(("S_", "P_"))}
         table.add_row(
@@ -192,12 +214,26 @@ def _show(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
             f"{result['wall_s']:.1f} s",
             (result["commit"] or "-")[:8] + ("+" if result["dirty"] else ""),
             "  ".join(f"{key} {value:.3f}" for key, value in scores.items()),
+            _interval(result),
         )
     Console().print(table)
     return 0
 
 
-def _prepare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from experiments import prepare
+def _interval(result: dict[str, Any]) -> str:
+    """The ranking score's interval over videos, or nothing where a stage scores nothing."""
+    if not result.get("interval"):
+        return ""
+    return f"{result['score_name']} {result['interval']['low']:.3f} to {result['interval']['high']:.3f}"
 
-    return prepare.SOURCES[arguments.source](rest)
+
+def _prepare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.prepare import prepare
+
+    return prepare(arguments.source, rest)
+
+
+def _data(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.data_commands import data
+
+    return data(rest)

@@ -77,5 +77,7 @@ def epoch_line(values: dict[str, Any]) -> str:
 
 def _finished_line(job: TrainingJob) -> str:
     result = runs.read_result(job.folder)
-    scores = "  ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items() if name[:2] in ("S_", "P_"))
+    scores = "  ".join(
+        f"{name} {value:.3f}" for name, value in result.get("metrics", {}).items() if name[:2] in ("S_", "P_")
+    )
     return f"{job.name}: done in {result['wall_s']:.1f} s" + (f", held-out fold {scores}" if scores else "")

@@ -32,6 +32,10 @@ class BadInput(ValueError):
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, problems)))
 
+    def __reduce__(self) -> tuple[type["BadInput"], tuple[tuple[Problem, ...]]]:
+        """What pickle keeps: a worker's refusal reaches the user with all its problems."""
+        return type(self), (self.problems,)
+
 
 def refuse(path: object, message: str, *, line: int | None = None) -> BadInput:
     """The error for a single problem: `raise refuse(path, "no such folder; ...")`."""

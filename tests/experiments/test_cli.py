@@ -1,15 +1,32 @@
 """The `abaw` command: results on stdout, mistakes on stderr with what to do, exit codes 0, 1 and 2."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from experiments.cli import run
+from experiments.registry import RECIPES
 
 
-def test_list_names_every_recipe(capsys):
+def test_list_describes_every_recipe(capsys):
     assert run(["list", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) >= {"demo", "demo_debug", "mae_face_mtl"}
+    described = {name: recipe.__doc__.partition("\n")[0] for name, recipe in RECIPES.items()}
+    assert json.loads(capsys.readouterr().out) == described
+    assert all(described.values())
+
+
+def test_help_and_list_load_nothing_heavy():
+    heavy = {"torch", "ray", "timm", "polars", "pandas", "tyro", "pyarrow"}
+    for command in (["--help"], ["list"]):
+        probe = (
+            f"import sys, contextlib; from experiments.cli import main\n"
+            f"with contextlib.suppress(SystemExit): main({command})\n"
+            f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+        assert done.stderr == "[]\n", command
 
 
 def test_plan_shows_what_will_run_and_runs_nothing(tmp_path, capsys):
