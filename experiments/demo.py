@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from abaw.data.augment import Augmentation
+from abaw.data.sampling import Sampling
 from abaw.faces.dataset import FacesConfig
 from abaw.models.mae import MaeConfig
 from abaw.models.vit import VitConfig
@@ -17,17 +19,24 @@ def demo() -> Recipe:
     """
     return Recipe(
         name="demo",
-        faces=FacesConfig(videos=60, frames=60, test_videos=14, pool_people=30, pool_frames=40, lsd_people=3),
+        faces=FacesConfig(videos=100, frames=60, test_videos=24, pool_people=30, pool_frames=40, lsd_people=3),
         folds=2,
         mae=MaeConfig(
-            encoder=VitConfig(size="micro", image_size=112, stem="conv"),
+            encoder=VitConfig(size="micro", image_size=64, stem="conv"),
             decoder_width=64,
             decoder_depth=1,
             decoder_heads=4,
         ),
-        pretrain=Optimisation(epochs=6, warmup_epochs=1, batch_size=64, lr=2e-3),
+        pretrain=Optimisation(epochs=6, warmup_epochs=1, batch_size=64, lr=5e-4, augmentation=Augmentation(resize=64)),
         finetune=Optimisation(
-            epochs=7, warmup_epochs=0.5, batch_size=64, lr=2e-3, clip_norm=1.0, ema_decay=0.97, colour=0.3
+            epochs=12,
+            warmup_epochs=1,
+            batch_size=64,
+            lr=1e-3,
+            clip_norm=1.0,
+            ema_decay=0.97,
+            sampling=Sampling(one_of=2),
+            augmentation=Augmentation(resize=64, colour=0.3),
         ),
         drop_path=0.0,
         pool="spatial",
@@ -42,6 +51,6 @@ def demo_debug() -> Recipe:
         name="demo_debug",
         faces=replace(full.faces, videos=12, frames=30, test_videos=4, pool_people=4, pool_frames=24),
         pretrain=replace(full.pretrain, epochs=1, warmup_epochs=0.5, batch_size=16),
-        finetune=replace(full.finetune, epochs=1, warmup_epochs=0.5, batch_size=16, one_of=2),
+        finetune=replace(full.finetune, epochs=1, warmup_epochs=0.5, batch_size=16, sampling=Sampling(one_of=2)),
         trials=4,
     )

@@ -6,6 +6,8 @@ Paper: "Unified facial affect analysis: the MAE-Face visual representation", sec
 from dataclasses import replace
 from pathlib import Path
 
+from abaw.data.augment import Augmentation
+from abaw.data.sampling import Sampling
 from abaw.models.mae import MaeConfig
 from abaw.models.vit import VitConfig
 from abaw.training.fit import Resources
@@ -27,8 +29,17 @@ def mae_face_mtl() -> Recipe:
         folds=5,
         starts=("mae",),
         mae=MaeConfig(encoder=VitConfig(size="base", image_size=224), loss="l1", mask_ratio=0.75),
-        pretrain=Optimisation(epochs=800, warmup_epochs=40, batch_size=4096, lr=2.4e-3, accumulate=2, crop_scale=0.5),
-        finetune=Optimisation(epochs=50, warmup_epochs=5, batch_size=512, lr=2e-4, one_of=10, evaluate_every=1),
+        pretrain=Optimisation(
+            epochs=800,
+            warmup_epochs=40,
+            batch_size=4096,
+            lr=2.4e-3,
+            accumulate=2,
+            augmentation=Augmentation(crop_scale=0.5),
+        ),
+        finetune=Optimisation(
+            epochs=50, warmup_epochs=5, batch_size=512, lr=2e-4, sampling=Sampling(one_of=10), evaluate_every=1
+        ),
         drop_path=0.1,
         trials=200,
         resources=Resources(workers=8, gpus_per_worker=1, cpus_per_worker=6),

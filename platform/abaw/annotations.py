@@ -46,28 +46,30 @@ def format_location(video: str, frame: int) -> str:
     return f"{video}/{frame:05d}.jpg"
 
 
-def read_annotation(path: Path, task: Task) -> pl.DataFrame:
+def read_annotation(path: Path, task: Task, *, misfits: list[Problem] | None = None) -> pl.DataFrame:
     """Labels of one video: `frame` (Int32, from 1) and the task's label columns, null where not annotated.
 
-    Float64 for valence and arousal, Int8 otherwise. BadInput holds every bad line.
+    Float64 for valence and arousal, Int8 otherwise. BadInput holds every bad line. Where `misfits` is given, a value
+    that is neither a label nor the sentinel is added to it and is null; a line with another number of values is still
+    refused, since it may shift every later frame.
     """
-    table, problems = _annotation(path, task)
+    table, problems = _annotation(path, task, misfits)
     if problems:
         raise BadInput(problems)
     return table
 
 
-def read_annotations(folder: Path, task: Task) -> pl.DataFrame:
+def read_annotations(folder: Path, task: Task, *, misfits: list[Problem] | None = None) -> pl.DataFrame:
     """Labels of every `<video>.txt` in `folder`, with a leading `video` column, sorted by video and frame.
 
-    BadInput holds every problem of every file.
+    BadInput holds every problem of every file; `misfits` as in `read_annotation`.
     """
     files = label_files(folder)
     if not files:
         raise refuse(folder, f"holds no annotation file; expected one <video>.txt a video; {_listing(folder)}")
     tables, problems = [], []
     for path in files:
-        table, found = _annotation(path, task)
+        table, found = _annotation(path, task, misfits)
         tables.append(table.select(pl.lit(path.stem).alias("video"), pl.all()))
         problems += found
     if problems:
@@ -75,10 +77,10 @@ def read_annotations(folder: Path, task: Task) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def read_mtl_list(path: Path) -> pl.DataFrame:
+def read_mtl_list(path: Path, *, misfits: list[Problem] | None = None) -> pl.DataFrame:
     """A multi-task list in file order: `video`, `frame`, valence, arousal, expression, AU1..AU26; null = not annotated.
 
-    BadInput holds every bad line, and every line that repeats an image.
+    BadInput holds every bad line, and every line that repeats an image; `misfits` as in `read_annotation`.
     """
     lines, problems = _lines(path, MTL.submission_header)
     fields, bad = _split(lines, ("image", *MTL.label_columns))
@@ -88,7 +90,7 @@ def read_mtl_list(path: Path) -> pl.DataFrame:
     repeated = place["video"].is_not_null() & ~place.select(pl.struct("video", "frame").is_first_distinct()).to_series()
     bad += _bad_lines(repeated, fields["image"], "{} was listed before; expected one line an image")
     labels, found = _labels(fields, MTL.tasks)
-    problems += _located(path, bad + found)
+    problems += _refused(path, bad, found, misfits)
     if problems:
         raise BadInput(problems)
     return place.hstack(labels)
@@ -122,15 +124,15 @@ def au_columns() -> list[pl.Expr]:
 
 
 def label_files(folder: Path) -> list[Path]:
-    """The annotation files `<video>.txt` that `folder` holds itself, sorted by video."""
-    files = [path for path in folder.glob("*.txt") if path.is_file() and not path.name.startswith(".")]
-    return sorted(files, key=lambda path: path.stem)
+    """The annotation files `<video>.txt` that `folder` holds itself, sorted by video; else BadInput."""
+    files = [path for path in _inside(folder) if path.name.endswith(".txt") and not path.name.startswith(".")]
+    return sorted([path for path in files if path.is_file()], key=lambda path: path.stem)
 
 
 def annotation_sets(root: Path, track: Track) -> list[Path]:
     """The set folders (`Train_Set`, `Validation_Set`, ...) of a track under `root` or under its challenge folder."""
     challenges = [root] if root.name in track.folders else [root / name for name in track.folders]
-    folders = [child for challenge in challenges if challenge.is_dir() for child in sorted(challenge.iterdir())]
+    folders = [child for challenge in challenges if challenge.is_dir() for child in sorted(_inside(challenge))]
     return [folder for folder in folders if folder.is_dir() and label_files(folder)]
 
 
@@ -152,14 +154,22 @@ def find_annotation_folder(root: Path, track: Track) -> Path:
     raise refuse(root, f"no annotations of track {track.name}; looked for *.txt, {looked}; {_listing(root)}")
 
 
-def _annotation(path: Path, task: Task) -> tuple[pl.DataFrame, list[Problem]]:
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds. (`glob` would find nothing in a folder that may not be read, and say nothing.)"""
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise refuse(folder, f"folder cannot be read: {error.strerror or error}") from error
+
+
+def _annotation(path: Path, task: Task, misfits: list[Problem] | None) -> tuple[pl.DataFrame, list[Problem]]:
     lines, problems = _lines(path, task.columns)
     if not problems and lines.is_empty():
         problems = [Problem(path=str(path), message="holds a header and no label; expected one line a video frame")]
     fields, bad = _split(lines, task.label_columns)
     labels, found = _labels(fields, (task,))
     frame = pl.Series("frame", np.arange(1, len(lines) + 1, dtype=np.int32))
-    return labels.insert_column(0, frame), problems + _located(path, bad + found)
+    return labels.insert_column(0, frame), problems + _refused(path, bad, found, misfits)
 
 
 def _lines(path: Path, header: Sequence[str]) -> tuple[pl.Series, list[Problem]]:
@@ -171,6 +181,8 @@ def _lines(path: Path, header: Sequence[str]) -> tuple[pl.Series, list[Problem]]
         return none, [Problem(path=str(path), message="no such file; expected an annotation file of the organisers")]
     except UnicodeDecodeError as error:
         return none, [Problem(path=str(path), message=f"not a text file: {error}")]
+    except OSError as error:
+        return none, [Problem(path=str(path), message=f"cannot be read: {error.strerror or error}")]
     first, *lines = text.rstrip().split("\n")
     if tuple(name.strip() for name in first.split(",")) == tuple(header):
         return pl.Series(lines, dtype=pl.String), []
@@ -184,10 +196,11 @@ Finding = tuple[int, str]
 
 def _split(lines: pl.Series, columns: Sequence[str]) -> tuple[pl.DataFrame, list[Finding]]:
     """The lines as stripped text columns; all null where a line has the wrong number of values."""
-    parts = lines.str.strip_chars().str.split(",")
-    right = parts.list.len() == len(columns)
+    lines = lines.str.strip_chars()
+    parts = lines.str.split(",")
+    right = (parts.list.len() == len(columns)) & (lines != "")  # a blank line splits into one value
     expected = f"expected {len(columns)} values ({','.join(columns)})"
-    bad = _bad_lines(~right, lines.str.strip_chars(), f"found {{}}; {expected}")
+    bad = _bad_lines(~right, lines, f"found {{}}; {expected}")
     parts = pl.select(pl.when(right).then(parts)).to_series()
     values = [parts.list.get(k, null_on_oob=True).str.strip_chars().alias(name) for k, name in enumerate(columns)]
     return pl.DataFrame(values), bad
@@ -205,13 +218,21 @@ def _labels(fields: pl.DataFrame, tasks: Sequence[Task]) -> tuple[pl.DataFrame, 
             expected = f"expected {task.range_text}, or {task.sentinel:g} where not annotated"
             bad += _bad_lines(wrong, fields[name], f"{name} is {{}}; {expected}")
             stored = pl.Float64 if task.kind == "regression" else pl.Int8
-            columns.append(value.set(missing, None).cast(stored, strict=False).alias(name))
+            columns.append(value.set(missing | wrong, None).cast(stored, strict=False).alias(name))
     return pl.DataFrame(columns), bad
 
 
 def _bad_lines(bad: pl.Series, text: pl.Series, message: str) -> list[Finding]:
     rows = bad.fill_null(False).arg_true()
     return [(row, message.format(repr(found[:200]))) for row, found in zip(rows, text.gather(rows), strict=True)]
+
+
+def _refused(path: Path, bad: list[Finding], values: list[Finding], misfits: list[Problem] | None) -> list[Problem]:
+    """The problems for which a file is refused: bad lines, and bad values unless they go to `misfits`."""
+    if misfits is None:
+        return _located(path, bad + values)
+    misfits += [Problem(path=str(path), line=row + 2, message=message) for row, message in sorted(values)]
+    return _located(path, bad)
 
 
 def _located(path: Path, bad: list[Finding]) -> list[Problem]:

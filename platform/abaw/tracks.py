@@ -170,7 +170,7 @@ TRACKS: dict[str, Track] = {
             title="Valence-arousal estimation",
             tasks=(VA,),
             score="S_VA",
-            folders=("VA_Estimation_Challenge",),
+            folders=("VA_Estimation_Challenge", "VA_Set"),
             submission_header=("image_location", *VA.columns),
         ),
         Track(

@@ -18,7 +18,7 @@ from abaw.annotations import (
     write_annotation,
     write_mtl_list,
 )
-from abaw.problems import BadInput
+from abaw.problems import BadInput, Problem
 from abaw.tracks import AU, EXPR, VA, Task, get_track
 
 MTL_HEADER = "image,valence,arousal,expression,aus"
@@ -63,7 +63,7 @@ def test_bom_carriage_returns_blank_ends_and_spaces_are_tolerated(tmp_path: Path
     assert read_annotation(odd, VA).rows() == [(1, 0.5, -0.25), (2, None, None)]
 
 
-@pytest.mark.parametrize("value", ["3.7", "1e0", "8", "-2", "x", "nan", "", "999999999999"])
+@pytest.mark.parametrize("value", ["3.7", "1e0", "8", "-2", "x", "nan", "999999999999"])
 def test_no_expression_is_guessed(tmp_path: Path, value: str) -> None:
     path = write(tmp_path / "v.txt", f"{','.join(EXPR.columns)}\n3\n{value}\n4\n")
     (message,) = refused(path, EXPR)
@@ -81,6 +81,24 @@ def test_no_valence_is_guessed(tmp_path: Path, value: str) -> None:
 def test_a_blank_line_inside_would_shift_every_later_frame(tmp_path: Path) -> None:
     path = write(tmp_path / "v.txt", "valence,arousal\n0,0\n\n0,0\n")
     assert refused(path, VA) == [f"{path}:3: found ''; expected 2 values (valence,arousal)"]
+    path = write(tmp_path / "e.txt", f"{','.join(EXPR.columns)}\n3\n\n4\n")
+    assert refused(path, EXPR) == [f"{path}:3: found ''; expected 1 values (expression)"]
+    with pytest.raises(BadInput, match="found ''; expected 1 values"):
+        read_annotation(path, EXPR, misfits=[])
+
+
+def test_values_that_are_no_labels_can_be_collected_instead_of_refused(tmp_path: Path) -> None:
+    misfits: list[Problem] = []
+    va = read_annotation(write(tmp_path / "v.txt", "valence,arousal\n0.5,2\nx,0\n0,0\n"), VA, misfits=misfits)
+    assert va.rows() == [(1, 0.5, None), (2, None, 0.0), (3, 0.0, 0.0)]
+    expected = "expected a number in [-1, 1], or -5 where not annotated"
+    assert list(map(str, misfits)) == [
+        f"{tmp_path}/v.txt:2: arousal is '2'; {expected}",
+        f"{tmp_path}/v.txt:3: valence is 'x'; {expected}",
+    ]
+    many = write(tmp_path / "e.txt", ",".join(EXPR.columns) + "\n" + "8\n" * 50)
+    misfits.clear()
+    assert read_annotation(many, EXPR, misfits=misfits)["expression"].null_count() == len(misfits) == 50
 
 
 def test_header_of_another_challenge_is_named(tmp_path: Path) -> None:

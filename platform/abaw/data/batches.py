@@ -1,14 +1,16 @@
 """Torch batches from shards: which frames a step sees is a function of (seed, epoch, step), for any number of workers.
 
-JPEG bytes travel, pixels are made here, in the worker that consumes them, and stay uint8. A worker maps the bytes of
-its files into memory and decodes a few batches ahead in threads (the decoder lets other threads run), so memory does
-not grow with the data. Every worker knows the whole order of an epoch, so resuming at a step costs nothing.
+JPEG bytes travel, pixels are made here, in the worker that consumes them, and stay uint8; the model normalises them on
+its device. A worker maps the bytes of its files into memory and decodes a few batches ahead in threads (the decoder
+lets other threads run), so memory does not grow with the data. Every worker knows the whole order of an epoch, so
+resuming at a step costs nothing.
 
-Legend: B rows of a batch, N rows of a source.
+Legend: B rows or windows of a batch, T frames of a window, N rows of a source.
 """
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,32 +18,36 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from abaw.data.augment import augment
-from abaw.data.frames import KEY, LABELS, SCHEMA, annotated, residues, unpack_labels
+from abaw.data.augment import Augmentation, augment
+from abaw.data.frames import KEY, LABELS, SCHEMA, annotated, unpack_labels
 from abaw.data.jpegs import JpegColumn, decode
-from abaw.data.shards import Manifest, read_manifest
+from abaw.data.sampling import ALL_FRAMES, OUTSIDE, Rows, Sampling, epoch_order, epoch_size, windows
+from abaw.data.shards import Manifest, read_manifest, usual_size
+from abaw.data.storage import open_parquet
 from abaw.problems import refuse
 from abaw.tracks import TRACKS
 
-DECODERS = 2
-"""Threads of a worker that decode, a batch each; the decoder does not hold Python's lock."""
+MOST_DECODERS = 16
+"""More threads than this wait for each other: a batch takes each of them some Python."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """Which frames an epoch takes."""
+class Loading:
+    """How much of a machine decodes images for one DDP worker. Results do not depend on it."""
 
-    one_of: int = 1
-    """One frame of this many, with an offset that is fresh for each video and epoch (SRP, section 4); 1 takes all."""
+    decoders: int = 0
+    """Threads, each with a batch of its own; 0 shares the CPUs among the DDP workers of the machine, 1 to 16 each."""
+    prefetch: int = 0
+    """Batches that are made while one is used; 0 takes one more than there are threads."""
 
-    def __post_init__(self) -> None:
-        if self.one_of < 1:
-            raise ValueError(f"one_of is {self.one_of}; expected 1 to take every frame, or k to take one of k")
+    def resolved(self) -> "Loading":
+        """With numbers for what is 0. Ray Train and torchrun say in LOCAL_WORLD_SIZE how many workers share us."""
+        cpus, workers = os.cpu_count() or 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        decoders = self.decoders or max(1, min(MOST_DECODERS, cpus // workers))
+        return Loading(decoders=decoders, prefetch=self.prefetch or decoders + 1)
 
 
 class FrameSource:
@@ -74,11 +80,12 @@ class FrameSource:
             table = table.filter(pl.any_horizontal(annotated(task) for task in TRACKS["mtl"].tasks))
         table = table.sort(KEY)
         self._place_N2 = table.select("file", "row").to_numpy()
+        self._frame_N = table["frame"].cast(pl.Int64).to_numpy()
         self.table = table.drop("file", "row")
         """The frame table (Polars) without images, sorted by video and frame: row k has `index` k in batches."""
         labels = pl.DataFrame(self.labels()).select(pl.col(LABELS).cast(pl.Float32).fill_null(np.nan))
         self._labels_ND = np.ascontiguousarray(labels.to_numpy())
-        self.image_size = _usual_size(manifest.image_sizes)
+        self.image_size = usual_size(manifest.image_sizes)
 
     def __len__(self) -> int:
         return self.table.height
@@ -87,15 +94,28 @@ class FrameSource:
         """video, frame, split, fold, valence, arousal, expression, AU1, ..., AU26; null where not annotated."""
         return unpack_labels(self.table.to_arrow().cast(pa.schema([SCHEMA.field(name) for name in self.table.columns])))
 
-    def batch(self, rows_B: NDArray[np.int64]) -> dict[str, Tensor]:
-        """The rows as tensors.
+    def batch(self, rows: Rows) -> dict[str, Tensor]:
+        """The rows (B,), or windows of rows (B, T), as tensors.
 
         `image` uint8 (B, 3, S, S), channels last in memory; `va` (B, 2) and `au` (B, 12) float32, `expression` (B,)
-        int64, each 0 where not annotated; `va_mask` (B,), `expression_mask` (B,), `au_mask` (B, 12) bool; `index` (B,)
-        int64.
+        int64, each 0 where not annotated; `va_mask` (B,), `expression_mask` (B,), `au_mask` (B, 12) bool; `frame` and
+        `index` (B,) int64, the number in the video and the row of the source.
+
+        Windows have B, T in place of B everywhere, and `mask` (B, T) bool: False where a window reaches beyond the
+        video. There the nearest frame stands again, with its own number and without labels.
         """
+        if rows.ndim == 1:
+            return self._batch(rows, rows)
+        filled_BT = fill_outside(rows)
+        batch = self._batch(filled_BT.reshape(-1), rows.reshape(-1))
+        windows_BT = {name: value.view(*rows.shape, *value.shape[1:]) for name, value in batch.items()}
+        return windows_BT | {"mask": torch.from_numpy(rows != OUTSIDE)}
+
+    def _batch(self, rows_B: Rows, labelled_B: Rows) -> dict[str, Tensor]:
+        """Images of the rows, with the labels of those that are not `OUTSIDE` in `labelled_B`."""
         image = decode([self._jpegs.jpeg(file, row) for file, row in self._place_N2[rows_B]], size=self.image_size)
         labels = torch.from_numpy(self._labels_ND[rows_B])
+        labels[torch.from_numpy(labelled_B == OUTSIDE)] = torch.nan
         present, labels = ~labels.isnan(), labels.nan_to_num()
         return {
             "image": image,
@@ -105,29 +125,14 @@ class FrameSource:
             "expression_mask": present[:, 2],
             "au": labels[:, 3:],
             "au_mask": present[:, 3:],
+            "frame": torch.from_numpy(self._frame_N[rows_B]),
             "index": torch.from_numpy(rows_B),
         }
 
 
-def epoch_order(table: pl.DataFrame, *, seed: int, epoch: int, sampling: Sampling) -> NDArray[np.int64]:
-    """Row numbers of an epoch in the order in which they are seen.
-
-    `table` has `video` and `frame`. With `one_of=k`, k epochs that begin at a multiple of k take every frame once.
-    """
-    rows_N = np.arange(table.height)
-    if sampling.one_of > 1:
-        cycle, turn = divmod(epoch, sampling.one_of)
-        offset = _chance(seed, cycle, "offset").permutation(sampling.one_of)[turn]
-        rows_N = rows_N[residues(table, sampling.one_of).to_numpy() == offset]
-    return _chance(seed, epoch, "order").permutation(rows_N)
-
-
 def steps_per_epoch(source: FrameSource, *, global_batch: int, sampling: Sampling) -> int:
-    """Full batches that every epoch has; with sampling, epochs differ by a few frames and the smallest one counts."""
-    if not len(source):
-        return 0
-    counts = np.bincount(residues(source.table, sampling.one_of).to_numpy(), minlength=sampling.one_of)
-    return int(counts.min()) // global_batch
+    """Full batches that every epoch has."""
+    return epoch_size(source.table, sampling) // global_batch
 
 
 def batches(
@@ -139,72 +144,85 @@ def batches(
     seed: int,
     epoch: int,
     start_step: int = 0,
-    sampling: Sampling = Sampling(),
-    flip: bool = False,
-    crop_scale: float = 1.0,
-    colour: float = 0.0,
+    sampling: Sampling = ALL_FRAMES,
+    augmentation: Augmentation | None = None,
+    loading: Loading = Loading(),
 ) -> Iterator[dict[str, Tensor]]:
     """A worker's part of each global batch of an epoch, from `start_step` on; all batches are full.
 
-    The global batches are the same for any number of workers; worker `rank` takes every `world`-th row of each. The
-    rows that do not fill the last batch wait for another epoch: each epoch leaves out others.
+    The global batches are the same for any number of workers; worker `rank` takes every `world`-th item of each. The
+    items that do not fill the last batch wait for another epoch: each epoch leaves out others. Without `augmentation`
+    images come as they are; with it, all frames of a window are changed alike.
 
     Raises ValueError when the workers cannot share `global_batch` equally.
     """
     if global_batch % world:
         raise ValueError(f"global_batch {global_batch} is not a multiple of the {world} workers; choose one that is")
     steps = steps_per_epoch(source, global_batch=global_batch, sampling=sampling)
-    order_N = epoch_order(source.table, seed=seed, epoch=epoch, sampling=sampling)
-    parts = (order_N[step * global_batch : (step + 1) * global_batch][rank::world] for step in range(start_step, steps))
+    order = epoch_order(source.table, seed=seed, epoch=epoch, sampling=sampling)
+    parts = (order[step * global_batch : (step + 1) * global_batch][rank::world] for step in range(start_step, steps))
 
-    def load(rows_B: NDArray[np.int64]) -> dict[str, Tensor]:
-        batch = source.batch(rows_B)
-        if flip or crop_scale < 1 or colour:
-            batch["image"] = augment(
-                batch["image"], rows_B, seed=seed, epoch=epoch, flip=flip, crop_scale=crop_scale, colour=colour
-            )
+    def load(rows: Rows) -> dict[str, Tensor]:
+        batch = source.batch(rows)
+        if augmentation is not None:
+            image = batch["image"] if rows.ndim == 1 else batch["image"].flatten(0, 1)
+            alike = rows if rows.ndim == 1 else rows.max(axis=1).repeat(rows.shape[1])
+            image = augment(image, alike, seed=seed, epoch=epoch, settings=augmentation)
+            batch["image"] = image.view(*rows.shape, *image.shape[1:])
         return batch
 
-    return _ahead(load, parts)
+    return _ahead(load, parts, loading.resolved())
 
 
-def evaluation_batches(source: FrameSource, *, batch: int, rank: int, world: int) -> Iterator[dict[str, Tensor]]:
-    """A worker's share of all rows in their order: over the workers every row comes once, none is padded or dropped."""
-    share = np.array_split(np.arange(len(source)), world)[rank]
-    return _ahead(source.batch, (share[start : start + batch] for start in range(0, len(share), batch)))
+def evaluation_batches(
+    source: FrameSource, *, batch: int, rank: int, world: int, window: int = 0, loading: Loading = Loading()
+) -> Iterator[dict[str, Tensor]]:
+    """A worker's share of all rows in their order: over the workers every row comes once, none is padded or dropped.
+
+    With `window`, the items are windows of that many frames, and every row is in one window, where `mask` is True.
+    """
+    items = np.arange(len(source))
+    if window:
+        items = windows(source.table, items, sampling=Sampling(window=window), generator=None)
+    share = np.array_split(items, world)[rank]
+    parts = (share[start : start + batch] for start in range(0, len(share), batch))
+    return _ahead(source.batch, parts, loading.resolved())
+
+
+def fill_outside(rows_BT: Rows) -> Rows:
+    """Windows with the nearest row of the window in place of `OUTSIDE`."""
+    inside_BT = rows_BT != OUTSIDE
+    first_B1 = inside_BT.argmax(axis=1)[:, None]
+    last_B1 = first_B1 + inside_BT.sum(axis=1)[:, None] - 1
+    return np.take_along_axis(rows_BT, np.arange(rows_BT.shape[1])[None].clip(first_B1, last_B1), axis=1)
 
 
 def _label_table(shards: Path, manifest: Manifest) -> pl.DataFrame:
     """The frame table without images, with the place of each: `file` of the manifest and `row` in it."""
     columns = [name for name in SCHEMA.names if name != "image"]
     tables = [
-        pl.DataFrame(pq.ParquetFile(shards / file.path).read(columns=columns))
-        .with_row_index("row")
-        .with_columns(file=k)
+        pl.DataFrame(open_parquet(shards / file.path).read(columns=columns)).with_row_index("row").with_columns(file=k)
         for k, file in enumerate(manifest.files)
     ]
     return pl.concat(tables).with_columns(pl.col("file", "row").cast(pl.Int64))
 
 
-def _usual_size(image_sizes: Mapping[str, int]) -> int:
-    """Side of the squares that images come in: the larger side of the most frequent size."""
-    usual = max(sorted(image_sizes), key=image_sizes.__getitem__)
-    return max(int(side) for side in usual.split("x"))
-
-
 def _ahead(
-    load: Callable[[NDArray[np.int64]], dict[str, Tensor]], parts: Iterator[NDArray[np.int64]]
+    load: Callable[[Rows], dict[str, Tensor]], parts: Iterator[Rows], loading: Loading
 ) -> Iterator[dict[str, Tensor]]:
-    """`load` of each part in turn, begun before it is asked for."""
-    with ThreadPoolExecutor(max_workers=DECODERS) as pool:
+    """`load` of each part in turn, begun before it is asked for, in memory from which a GPU can copy by itself."""
+
+    def ready(part: Rows) -> dict[str, Tensor]:
+        batch = load(part)
+        return {name: value.pin_memory() for name, value in batch.items()} if torch.cuda.is_available() else batch
+
+    # Settles how many threads the caller computes with: the decoders' number would else become its number too.
+    torch.get_num_threads()
+    with ThreadPoolExecutor(max_workers=loading.decoders, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         pending: deque[Future[dict[str, Tensor]]] = deque()
         for part in parts:
-            pending.append(pool.submit(load, part))
-            if len(pending) > DECODERS:
+            pending.append(pool.submit(ready, part))
+            if len(pending) > loading.prefetch:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-
-
-def _chance(seed: int, epoch: int, purpose: str) -> np.random.Generator:
-    return np.random.default_rng([seed, epoch, *purpose.encode()])

@@ -42,8 +42,17 @@ def count_coverage(frames: pl.DataFrame, videos: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(neither).drop("either").sort("video")
 
 
-def describe_coverage(coverage: pl.DataFrame, *, conflicts: Mapping[str, int], other_files: Sequence[str]) -> str:
-    """Markdown: totals a split and task, and what is odd, each with the videos concerned."""
+def describe_coverage(
+    coverage: pl.DataFrame, *, conflicts: Mapping[str, int], unplaced: Mapping[str, int], drops: pl.DataFrame
+) -> str:
+    """Markdown: totals a split and task, and what is odd, each with the videos concerned.
+
+    Args:
+        coverage: as `count_coverage` returns it.
+        conflicts: by task, frames with two labels that differ.
+        unplaced: number of labels of each action unit that is none of the twelve.
+        drops: what the source left out, with reasons.
+    """
     lines = [
         "# Coverage",
         "",
@@ -58,7 +67,8 @@ def describe_coverage(coverage: pl.DataFrame, *, conflicts: Mapping[str, int], o
         for split, rows in _by_split(coverage.filter(pl.col(task.name) > 0)):
             both = int(rows[f"{task.name}_both"].sum())
             lines.append(_row([task.name, split, rows.height, both, int(rows[task.name].sum()) - both]))
-    return "\n".join([*lines, "", *_remarks(coverage, conflicts, other_files), ""])
+    remarks = [*_video_remarks(coverage), *_label_remarks(conflicts, unplaced), *_drop_remarks(drops)]
+    return "\n".join([*lines, "", *(remarks or ["Nothing else to remark."]), ""])
 
 
 def _by_split(coverage: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -69,21 +79,32 @@ def _by_split(coverage: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
             yield split, rows
 
 
-def _remarks(coverage: pl.DataFrame, conflicts: Mapping[str, int], other_files: Sequence[str]) -> list[str]:
+def _video_remarks(coverage: pl.DataFrame) -> list[str]:
     annotated_videos = coverage.filter(pl.col("split").is_in(["train", "validation"]))
     remarks = [
         _remark("annotated videos have no crop at all", annotated_videos.filter(pl.col("cropped") == 0)),
         _remark("videos have crops past their last label line", coverage.filter(pl.col("past_labels") > 0)),
         _remark("videos are in a train set and a validation set; they count as validation", coverage.filter("mixed")),
-        *(
-            f"- {n:,} frames have two {task} labels that differ; the challenge's own is used"
-            for task, n in conflicts.items()
-            if n
-        ),
     ]
-    if other_files:
-        remarks.append(f"- {len(other_files):,} files are not named as frames and are left out: {_some(other_files)}")
-    return [remark for remark in remarks if remark] or ["Nothing else to remark."]
+    return [remark for remark in remarks if remark]
+
+
+def _label_remarks(conflicts: Mapping[str, int], unplaced: Mapping[str, int]) -> list[str]:
+    used, none = "the challenge's own is used", "is none of the twelve action units and has no place in the frame table"
+    differ = [f"- {n:,} frames have two {task} labels that differ; {used}" for task, n in conflicts.items() if n]
+    return differ + [f"- {name} {none}: its {n:,} labels are not used" for name, n in unplaced.items()]
+
+
+def _drop_remarks(drops: pl.DataFrame) -> list[str]:
+    """One line a reason, the most frequent ones first."""
+    reasons = (
+        drops.group_by("reason")
+        .agg(pl.col("path").sort())
+        .sort(pl.col("path").list.len(), "reason", descending=[True, False])
+    )
+    lines = [f"- {len(paths):,} left out: {reason}: {_some(paths)}" for reason, paths in reasons.head(SHOWN).rows()]
+    rest = reasons.height - len(lines)
+    return [*lines, f"- and {rest:,} more reasons, see the drop table"] if rest else lines
 
 
 def _remark(what: str, videos: pl.DataFrame) -> str:

@@ -1,12 +1,14 @@
 """The frame table: one row a face image, its labels null where not annotated. Every source ends in it.
 
-Columns: `video`, `frame`, `valence`, `arousal` (Float32), `expression` (Int8), `au` (an array of twelve Int8, never
-null itself, its elements may be), `split` (train, validation, test, unlabelled), `fold` (Int8 or null). Beside them
-`path` of the image while it lies in files, `image` (the JPEG as delivered) once it lies in shards.
+Columns: `video`, `frame`, `valence`, `arousal` (Float32), `expression` (Int16: a class of the source's track), `au` (an
+array of twelve Int8, never null itself, its elements may be), `split` (train, validation, test, unlabelled), `fold`
+(Int8 or null). Beside them `path` of the image while it lies in files, `image` (the JPEG as delivered) once it lies in
+shards.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -26,13 +28,32 @@ SCHEMA = pa.schema(
         pa.field("image", pa.binary()),
         pa.field("valence", pa.float32()),
         pa.field("arousal", pa.float32()),
-        pa.field("expression", pa.int8()),
+        pa.field("expression", pa.int16()),
         pa.field("au", pa.list_(pa.int8(), len(AU.columns))),
         pa.field("split", pa.string()),
         pa.field("fold", pa.int8()),
     ]
 )
 """The frame table in shards."""
+DROP_SCHEMA = pl.Schema({"path": pl.String, "reason": pl.String})
+"""The drop table: what was left out, and why. `path` is a file, a folder, or a line of a file as `<file>:<line>`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """What a source holds: the frames that it gives, and what it leaves out itself. No image has been opened yet."""
+
+    frames: pl.DataFrame
+    """Frame table with `path`, a local path or a URL such as s3://bucket/key; null where a labelled frame has none."""
+    drops: pl.DataFrame
+    """Drop table, sorted by path."""
+    track: str
+    """Name in `abaw.tracks` of the track that says what the classes of `expression` are."""
+
+
+def drop_table(drops: Iterable[tuple[str, str]]) -> pl.DataFrame:
+    """The drop table of (path, reason) pairs, sorted."""
+    return pl.DataFrame(list(drops), schema=DROP_SCHEMA, orient="row").sort("path", "reason")
 
 
 def frame_table(rows: pl.DataFrame) -> pl.DataFrame:
@@ -43,7 +64,7 @@ def frame_table(rows: pl.DataFrame) -> pl.DataFrame:
         *KEY,
         "path",
         pl.col("valence", "arousal").cast(pl.Float32),
-        pl.col("expression").cast(pl.Int8),
+        pl.col("expression").cast(pl.Int16),
         pl.concat_arr(pl.col(AU.columns).cast(pl.Int8)).alias("au"),
         "split",
         "fold",

@@ -1,16 +1,18 @@
 """JPEG bytes of shards by file and row, mapped from disk, and their pixels.
 
-Parquet cannot be read row by row, so each file's images are copied once, on first use, into an Arrow file beside the
-shards. Workers of one machine share it through the page cache; memory does not grow with the data.
+Parquet cannot be read row by row, so each file's images are copied once, on first use, into an Arrow file: beside the
+shards, or in a folder of this machine where the shards are remote or not ours to write. Workers of one machine share it
+through the page cache; memory does not grow with the data.
 """
 
+import os
+import threading
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import simplejpeg
 import torch
 from numpy.typing import NDArray
@@ -18,20 +20,35 @@ from torch import Tensor
 from torch.nn import functional
 
 from abaw.data.shards import CACHE, ShardFile
+from abaw.data.storage import is_remote, open_parquet
 
 
 class JpegColumn:
-    """The images of a folder of shards."""
+    """The images of a folder of shards, for any number of threads."""
 
     def __init__(self, shards: Path, files: Sequence[ShardFile]) -> None:
         self._shards, self._files = shards, files
         self._open: dict[int, pa.BinaryArray] = {}
+        self._locks = [threading.Lock() for _ in files]
 
     def jpeg(self, file: int, row: int) -> NDArray[np.uint8]:
         """The bytes of an image: `row` of the file at place `file` of the manifest."""
         if file not in self._open:
-            self._open[file] = _mapped(self._shards, self._files[file])
+            with self._locks[file]:
+                if file not in self._open:
+                    self._open[file] = _mapped(self._shards, self._files[file])
         return np.frombuffer(self._open[file][row].as_buffer(), np.uint8)
+
+
+def copies_folder(shards: Path) -> Path:
+    """Where the Arrow copies of a folder of shards lie: in it when it is local and ours to write, else in a cache.
+
+    The cache is the folder that ABAW_CACHE names, or `abaw` in the user's cache folder (XDG_CACHE_HOME, ~/.cache).
+    """
+    if not is_remote(shards) and os.access(shards, os.W_OK):
+        return shards / CACHE
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "abaw"
+    return Path(os.environ.get("ABAW_CACHE") or user) / "images"
 
 
 def decode(jpegs: Sequence[NDArray[np.uint8]], *, size: int) -> Tensor:
@@ -56,10 +73,11 @@ def resize(pixels_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _mapped(shards: Path, file: ShardFile) -> pa.BinaryArray:
     """The image column of a Parquet file as an Arrow array that lies on disk."""
-    path = shards / CACHE / f"{file.sha256[:16]}.arrow"
+    path = copies_folder(shards) / f"{file.sha256[:16]}.arrow"
     if not path.is_file():
-        table = pq.ParquetFile(shards / file.path).read(columns=["image"]).combine_chunks()
-        path.parent.mkdir(exist_ok=True)
+        with open_parquet(shards / file.path) as stored:
+            table = stored.read(columns=["image"]).combine_chunks()
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Two workers may get here at once: both write the same bytes, and the second replaces the first.
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:

@@ -4,13 +4,14 @@ A challenge's own label is used where there is one; elsewhere the multi-task lab
 the frame is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from abaw.data.frames import KEY, LABELS
+from abaw.problems import Problem
 from abaw.tracks import TRACKS
 
 MTL = TRACKS["mtl"]
@@ -79,10 +80,17 @@ def videos_of(tables: Sequence[LabelTable], *, crops: pl.DataFrame, named: pl.Da
     return videos.with_columns(pl.col("split").fill_null(rest), pl.col("mixed").fill_null(False)).sort("video")
 
 
+def misfit_drops(misfits: Sequence[Problem]) -> Iterator[tuple[str, str]]:
+    """The drop table's rows for values that are no labels: `<file>:<line>` and what was expected."""
+    return ((f"{problem.path}:{problem.line}", problem.message) for problem in misfits)
+
+
 def _labelled(tables: Sequence[LabelTable], source: str) -> pl.DataFrame:
     """The rows of a source that have any label; an empty table where the source was not delivered."""
     columns = LABELS if source == "mtl" else MTL.task(source).label_columns
     schema = {name: pl.Float32 if name in ("valence", "arousal") else pl.Int8 for name in columns}
     empty = pl.DataFrame(schema={"video": pl.String, "frame": pl.Int32, **schema})
-    rows = pl.concat([table.rows for table in tables if table.source == source] or [empty])
+    # A label set of 2020 lacks five of the twelve action units, null then, and has one that is none of them.
+    parts = [empty, *(table.rows for table in tables if table.source == source)]
+    rows = pl.concat(parts, how="diagonal_relaxed").select(empty.columns)
     return rows.filter(pl.any_horizontal(pl.col(columns).is_not_null()))

@@ -2,16 +2,17 @@
 
 `slot=K/00000.parquet` holds the frames with `(frame + offset of the video) % slots == K`, sorted by video and frame, so
 an epoch that takes one frame of `slots` reads one folder. What a file holds is decided here, before any task starts:
-the bytes are the same however many tasks run. `manifest.json` is written last; a folder without it is unfinished.
-`drops.parquet` lists every image that could not be used, and why.
+the bytes are the same however many tasks run. Every file appears whole, and `.reports` says from which rows it was
+made: an interrupted run that is started again makes what is missing. `manifest.json` is written last; a folder without
+it is unfinished. `drops.parquet` lists every image that could not be used, and why.
 """
 
-import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
-import simplejpeg
 from rich.console import Console
 from rich.progress import track as progress
 
-from abaw.data.frames import KEY, SCHEMA, annotated, residues
+from abaw.data.frames import DROP_SCHEMA, KEY, SCHEMA, annotated, residues
+from abaw.data.shard_file import REPORTS, write_planned_file
+from abaw.data.storage import appearing, as_path, file_sizes, parquet_source, remove_folder, write_text
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import TRACKS
 
-SCHEMA_VERSION = 1
-MANIFEST, DROPS, CACHE = "manifest.json", "drops.parquet", ".arrow"
+LOG = logging.getLogger(__name__)
+SCHEMA_VERSION = 2
+FILES_READ = 8
+"""Files that are read at a time: on a remote file system each waits for the network."""
+MANIFEST, DROPS, CACHE, PLAN = "manifest.json", "drops.parquet", ".arrow", ".plan.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How the images were made: weights that were trained on them expect the same, so it travels with the weights."""
+
+    crop: str = "as delivered"
+    """What was cut out, such as `face of RetainFace, margin 0.2`."""
+    alignment: str = "as delivered"
+    """How the cut was turned, such as `similarity transform on the eyes`."""
+    colours: str = "RGB"
+    """Order of the channels after decoding."""
+    size: int | None = None
+    """Side of the images in pixels; when not given, the usual one of the images that are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +61,10 @@ class ShardFile:
     frames: int
     bytes: int
     sha256: str
+    first_video: str
+    """Rows are sorted by video and frame: the file holds no video before this one,"""
+    last_video: str
+    """and none after this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +72,8 @@ class Manifest:
     """What a folder of shards holds."""
 
     schema_version: int = SCHEMA_VERSION
+    source: str
+    """Where the frames come from, in words."""
     frames: int
     videos: int
     splits: Mapping[str, Mapping[str, int]]
@@ -56,197 +81,242 @@ class Manifest:
     without_image: int
     """Labelled rows that were left out since they have no image."""
     dropped: int
-    """Images that could not be decoded; `drops.parquet` lists them."""
+    """Rows of `drops.parquet`: what the source left out, and images that could not be decoded."""
     image_sizes: Mapping[str, int]
     """Number of images by `<height>x<width>`."""
-    colours: str = "RGB"
-    crop: str = "as delivered"
+    track: str
+    """The track whose classes `expression` numbers, see `abaw.tracks`."""
+    preprocessing: Preprocessing
     slots: int
     files: tuple[ShardFile, ...]
 
 
 def write_shards(
-    frames: pl.DataFrame, out: Path, *, slots: int = 10, rows_per_file: int = 8192, overwrite: bool = False
+    frames: pl.DataFrame,
+    out: Path,
+    *,
+    slots: int = 10,
+    rows_per_file: int = 8192,
+    overwrite: bool = False,
+    resume: bool = False,
+    drops: pl.DataFrame | None = None,
+    track: str = "mtl",
+    preprocessing: Preprocessing = Preprocessing(),
+    source: str = "frames",
 ) -> Manifest:
     """Write the rows of a frame table that have an image (`path`) to `out`, on the Ray that is connected.
 
-    Every image is decoded once: one that cannot be is dropped, listed and counted, and the rest goes on. BadInput when
-    `out` holds something and `overwrite` is not given, when a frame is there twice, or when no image is left.
+    Every image is decoded once: one that cannot be is dropped, listed and counted, and the rest goes on.
+
+    Args:
+        frames: frame table; images may lie on any file system that fsspec opens.
+        out: folder, local or remote.
+        slots: an epoch that takes one frame of this many reads one part.
+        rows_per_file: largest number of frames in a file.
+        overwrite: replace the shards in `out`.
+        resume: go on where a run was interrupted; files that are there, whole and of the same rows are kept.
+        drops: `path` and `reason` of what the source left out; they join the images that cannot be decoded.
+        track: whose classes `expression` numbers.
+        preprocessing: how the images were made.
+        source: where the frames come from, in words.
+
+    Raises:
+        BadInput: `out` holds something and neither `overwrite` nor `resume` is given, a frame is there twice, no image
+            is left, or `out` cannot be written.
     """
-    present = frames.filter(pl.col("path").is_not_null())
-    _check_rows(frames, present)
-    _claim(out, overwrite=overwrite)
-    done = sorted(_write_files(_plans(present, slots, rows_per_file), out), key=lambda result: result["file"])
-    drops = pl.DataFrame(
-        [drop for result in done for drop in result["drops"]], schema={"path": pl.String, "reason": pl.String}
-    ).sort("path")
-    drops.write_parquet(out / DROPS)
-    kept = present.join(drops, on="path", how="anti")
-    if kept.is_empty():
-        raise refuse(out, f"none of the {present.height} images can be decoded, see {DROPS}; first: {drops.row(0)}")
-    manifest = Manifest(
-        frames=kept.height,
-        videos=kept["video"].n_unique(),
-        splits=_count_splits(kept),
-        without_image=frames.height - present.height,
-        dropped=drops.height,
-        image_sizes=_add_up([result["sizes"] for result in done]),
-        slots=slots,
-        files=tuple(ShardFile(**result["entry"]) for result in done if result["entry"]["frames"]),
+    out = as_path(out).absolute()
+    places = _places(frames, slots)
+    _claim(out, overwrite=overwrite, resume=resume)
+    jobs = _plan(frames, places, rows_per_file, out / PLAN)
+    reports = sorted(_make_files(jobs, out), key=lambda report: report["file"])
+    (out / PLAN).unlink()
+    entries = tuple(ShardFile(**report["entry"]) for report in reports if report["entry"]["frames"])
+    bad = pl.DataFrame([drop for report in reports for drop in report["drops"]], schema=DROP_SCHEMA)
+    dropped = pl.concat([bad, *([] if drops is None else [drops.select(bad.columns)])]).sort(bad.columns)
+    with appearing(out / DROPS) as local:
+        dropped.write_parquet(local)
+    if not entries:
+        raise refuse(out, f"none of the {places.height} images can be used, see {DROPS}; first: {dropped.row(0)}")
+    _remove_strangers(
+        out, {entry.path for entry in entries} | {f"{REPORTS}/{report['file']}.json" for report in reports}
     )
-    partial = out / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(asdict(manifest), indent=1) + "\n")
-    partial.replace(out / MANIFEST)
+    kept = frames.lazy().filter(pl.col("path").is_not_null() & ~pl.col("path").is_in(bad["path"].implode()))
+    image_sizes = add_up([video["sizes"] for report in reports for video in report["videos"].values()])
+    manifest = Manifest(
+        source=source,
+        frames=sum(entry.frames for entry in entries),
+        videos=kept.select(pl.col("video").n_unique()).collect().item(),
+        splits=_count_splits(kept),
+        without_image=frames.height - places.height,
+        dropped=dropped.height,
+        image_sizes=image_sizes,
+        track=track,
+        preprocessing=replace(preprocessing, size=preprocessing.size or usual_size(image_sizes)),
+        slots=slots,
+        files=entries,
+    )
+    write_text(out / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
 
 
 def read_manifest(shards: Path) -> Manifest:
     """The manifest of a folder of shards; BadInput names every file that is missing or has another size."""
-    path = shards / MANIFEST
-    if not path.is_file():
-        what = "the shards are unfinished; write them again with --overwrite" if shards.is_dir() else "no such folder"
-        raise refuse(path, f"no manifest: {what}")
-    stored = json.loads(path.read_text())
-    if stored.get("schema_version") != SCHEMA_VERSION:
-        raise refuse(
-            path, f"schema version {stored.get('schema_version')}; expected {SCHEMA_VERSION}; write them again"
-        )
-    manifest = Manifest(**{**stored, "files": tuple(ShardFile(**entry) for entry in stored["files"])})
+    manifest = load_manifest(shards)
+    there = file_sizes(as_path(shards))
     problems = [
         Problem(path=str(shards / entry.path), message=f"missing or not of {entry.bytes} bytes; write the shards again")
         for entry in manifest.files
-        if not (shards / entry.path).is_file() or (shards / entry.path).stat().st_size != entry.bytes
+        if there.get(entry.path) != entry.bytes
     ]
     if problems:
         raise BadInput(problems)
     return manifest
 
 
+def load_manifest(shards: Path) -> Manifest:
+    """The manifest of a folder of shards, without a look at its files."""
+    shards = as_path(shards)
+    path = shards / MANIFEST
+    if not path.is_file():
+        unfinished = "the shards are unfinished; write them again with --resume or --overwrite"
+        raise refuse(path, f"no manifest: {unfinished if shards.is_dir() else 'no such folder'}")
+    stored = json.loads(path.read_text())
+    version = stored.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise refuse(path, f"schema version {version}; expected {SCHEMA_VERSION}; write them again")
+    files = tuple(ShardFile(**entry) for entry in stored.pop("files"))
+    return Manifest(files=files, preprocessing=Preprocessing(**stored.pop("preprocessing")), **stored)
+
+
+def usual_size(image_sizes: Mapping[str, int]) -> int:
+    """Side of the squares that images come in: the larger side of the most frequent size."""
+    usual = max(sorted(image_sizes), key=image_sizes.__getitem__)
+    return max(int(side) for side in usual.split("x"))
+
+
+def add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of counts, name by name, sorted by name."""
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted(total.items()))
+
+
 def open_frames(
-    shards: Path, *, columns: Sequence[str] | None = None, slot: int | None = None, splits: Sequence[str] | None = None
+    shards: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    slot: int | None = None,
+    splits: Sequence[str] | None = None,
+    videos: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Rows of the shards sorted by video and frame; without `image` among the columns this reads few bytes.
+    """Rows of the shards sorted by video and frame, of which only the files, row groups and columns needed are read.
 
     Args:
         shards: folder that `write_shards` wrote.
-        columns: columns of the frame table; all when not given.
+        columns: columns of the frame table; all when not given. Without `image` this reads few bytes.
         slot: only this slot.
         splits: only these splits.
+        videos: only the videos of these names.
     """
+    shards = as_path(shards)
     wanted = list(columns) if columns is not None else SCHEMA.names
-    files = [entry for entry in read_manifest(shards).files if slot is None or entry.slot == slot]
-    read = list(dict.fromkeys([*wanted, *KEY, "split"]))
-    tables = [pq.ParquetFile(shards / entry.path).read(columns=read) for entry in files]
-    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(read)
-    if splits is not None:
-        table = table.filter(pc.is_in(table["split"], pa.array(splits, pa.string())))
+    read = list(dict.fromkeys([*wanted, *KEY]))
+    conditions = {name: only for name, only in (("split", splits), ("video", videos)) if only is not None}
+    rows = None
+    for name, only in conditions.items():
+        condition = pc.field(name).isin(pa.array(only, pa.string()))
+        rows = condition if rows is None else rows & condition
+
+    def load(entry: ShardFile) -> pa.Table:
+        return pq.read_table(parquet_source(shards / entry.path), columns=read, filters=rows, partitioning=None)
+
+    entries = [entry for entry in read_manifest(shards).files if _may_hold(entry, slot, videos)]
+    with ThreadPoolExecutor(FILES_READ) as pool:
+        tables = list(pool.map(load, entries))
+    table = pa.concat_tables([SCHEMA.empty_table().select(read), *tables])
     return table.sort_by([(name, "ascending") for name in KEY]).select(wanted)
 
 
-def _check_rows(frames: pl.DataFrame, present: pl.DataFrame) -> None:
-    if present.is_empty():
+def _may_hold(entry: ShardFile, slot: int | None, videos: Sequence[str] | None) -> bool:
+    if slot is not None and entry.slot != slot:
+        return False
+    return videos is None or any(entry.first_video <= video <= entry.last_video for video in videos)
+
+
+def _places(frames: pl.DataFrame, slots: int) -> pl.DataFrame:
+    """Which `row` of the frame table goes to which `slot`, in the order of the shards: 6 bytes a frame."""
+    ordered = frames.select(*KEY, pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"))
+    ordered = ordered.filter(frames["path"].is_not_null()).sort(KEY)
+    if ordered.is_empty():
         raise refuse("frames", f"none of the {frames.height} rows has an image; expected images in the folders given")
-    repeated = present.filter(~pl.struct(KEY).is_first_distinct())
+    repeated = ordered.filter(pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY))
     if repeated.height:
-        video, frame, path = repeated.select(*KEY, "path").row(0)
+        video, frame, row = repeated.row(0)
         message = f"frame {frame} of video {video} is there {repeated.height} more times; expected one row a frame"
-        raise refuse(path, message)
+        raise refuse(frames["path"][row], message)
+    return ordered.select("row", residues(ordered, slots).cast(pl.UInt16).alias("slot"))
 
 
-def _claim(out: Path, *, overwrite: bool) -> None:
-    """Make `out` an empty folder, or refuse: nothing but shards is ever removed."""
+def _claim(out: Path, *, overwrite: bool, resume: bool) -> None:
+    """Make `out` a folder to write to, or refuse: nothing but shards is ever removed."""
     there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    ours = {MANIFEST, f"{MANIFEST}.partial", DROPS, CACHE, "coverage.md"}
+    ours = {MANIFEST, DROPS, CACHE, PLAN, REPORTS, "coverage.md"}
     foreign = [name for name in there if name not in ours and not name.startswith("slot=")]
-    if there and not overwrite:
-        raise refuse(
-            out, f"is not empty, it holds {', '.join(there[:5])}; give --overwrite to replace it or a new folder"
+    foreign = [name for name in foreign if not name.endswith(".partial")]
+    if there and not overwrite and not resume:
+        message = (
+            f"is not empty, it holds {', '.join(there[:5])}; give --resume to finish it, --overwrite to replace it"
         )
+        raise refuse(out, f"{message} or a new folder")
     if foreign:
-        raise refuse(
-            out, f"holds {', '.join(foreign[:5])}, which are no shards and are not replaced; give a new folder"
-        )
-    if there:
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+        message = f"holds {', '.join(foreign[:5])}, which are no shards and are not replaced; give a new folder"
+        raise refuse(out, message)
+    if there and overwrite and not resume:
+        remove_folder(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # From here on the folder is unfinished, until the manifest is there again.
+        (out / MANIFEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise refuse(out, f"cannot be made: {error}; give a folder that can be written to") from error
 
 
-def _plans(present: pl.DataFrame, slots: int, rows_per_file: int) -> Iterator[tuple[str, int, pl.DataFrame]]:
-    """Each file to write: its path below the folder, its slot and its rows."""
-    ordered = present.sort(KEY)
-    slot_N = residues(ordered, slots)
-    for slot in range(slots):
-        rows = ordered.filter(slot_N == slot)
-        for part, start in enumerate(range(0, rows.height, rows_per_file)):
-            yield f"slot={slot}/{part:05d}.parquet", slot, rows.slice(start, rows_per_file)
+def _plan(frames: pl.DataFrame, places: pl.DataFrame, rows_per_file: int, path: Path) -> list[dict[str, Any]]:
+    """Write the rows of every file to `path`, a row group each; returns `file`, `slot` and `group` of each."""
+    columns = ["path", *(name for name in SCHEMA.names if name != "image")]
+    jobs: list[dict[str, Any]] = []
+    with appearing(path) as local, pq.ParquetWriter(local, frames.head(0).select(columns).to_arrow().schema) as writer:
+        for slot in places["slot"].unique().sort():
+            row_N = places.filter(pl.col("slot") == slot)["row"]
+            for part, start in enumerate(range(0, len(row_N), rows_per_file)):
+                writer.write_table(frames.select(columns)[row_N.slice(start, rows_per_file)].to_arrow())
+                jobs.append({"file": f"slot={slot}/{part:05d}.parquet", "slot": slot, "group": len(jobs)})
+    return jobs
 
 
-def _write_files(plans: Iterator[tuple[str, int, pl.DataFrame]], out: Path) -> Iterator[dict[str, Any]]:
-    """One Ray task a file; their reports as they end."""
-    blocks = [
-        rows.with_columns(file=pl.lit(file), slot=pl.lit(slot), out=pl.lit(str(out.absolute()))).to_arrow()
-        for file, slot, rows in plans
-    ]
-    # The bar below says what is written; Ray Data's own bars and notes would cut through it. Errors are raised.
+def _make_files(jobs: list[dict[str, Any]], out: Path) -> Iterator[dict[str, Any]]:
+    """One Ray Data task a file; their reports as they end."""
+    # The bar below says what is written; Ray Data's own bars and notes would cut through it.
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    reports = ray.data.from_arrow(blocks).map_batches(_write_file, batch_size=None, batch_format="pyarrow").iter_rows()
-    for row in progress(reports, "writing shards", total=len(blocks), console=Console(stderr=True)):
+    dataset = ray.data.from_items(jobs, override_num_blocks=len(jobs))
+    made = dataset.map(write_planned_file, fn_kwargs={"plan": str(out / PLAN), "out": str(out)}).iter_rows()
+    for row in progress(made, "writing shards", total=len(jobs), console=Console(stderr=True)):
+        if row["error"]:
+            raise refuse(out, f"stopped by {row['error']}; mend it and go on with --resume")
         yield json.loads(row["report"])
 
 
-def _write_file(rows: pa.Table) -> pa.Table:
-    """Read, check and write the images of one file (a Ray task); the report is JSON."""
-    file, slot, out = (rows[name][0].as_py() for name in ("file", "slot", "out"))
-    assert rows["file"].unique().to_pylist() == [file], "a task writes one file"
-    images, drops, sizes = [], [], []
-    for path in rows["path"].to_pylist():
-        image, size, reason = load_jpeg(Path(path))
-        images.append(image)
-        sizes += [{size: 1}] if image else []
-        drops += [] if image else [{"path": path, "reason": reason}]
-    table = rows.append_column("image", pa.array(images, pa.binary())).select(SCHEMA.names).cast(SCHEMA)
-    table = table.filter(table["image"].is_valid())
-    target = Path(out) / file
-    entry = {"path": file, "slot": slot, "frames": table.num_rows, "bytes": 0, "sha256": ""}
-    if table.num_rows:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        # JPEG does not compress again, and its pages are not worth a dictionary.
-        plain = {name: "none" if name == "image" else "zstd" for name in SCHEMA.names if name != "au"}
-        pq.write_table(table, partial, compression=plain, use_dictionary=["video", "split"], row_group_size=1024)
-        entry |= {"bytes": partial.stat().st_size, "sha256": hashlib.sha256(partial.read_bytes()).hexdigest()}
-        partial.replace(target)
-    report = {"file": file, "entry": entry, "drops": drops, "sizes": _add_up(sizes)}
-    return pa.table({"report": [json.dumps(report)]})
+def _remove_strangers(out: Path, wanted: set[str]) -> None:
+    """Remove what an interrupted run, or one of other frames, left."""
+    for name in file_sizes(out):
+        if name not in wanted and (name.startswith(("slot=", REPORTS)) or name.endswith(".partial")):
+            LOG.info("%s: %s is of an earlier run and is removed", out, name)
+            (out / name).unlink()
 
 
-def load_jpeg(path: Path) -> tuple[bytes | None, str, str]:
-    """The bytes of an image file and its size `<height>x<width>`; or None and the reason why it cannot be used."""
-    try:
-        image = path.read_bytes()
-    except OSError as error:
-        return None, "", f"cannot be read: {error.strerror}"
-    if not image:
-        return None, "", "empty file"
-    try:
-        height, width, _ = simplejpeg.decode_jpeg(image, colorspace="RGB").shape
-    except ValueError as error:
-        return None, "", f"no complete JPEG: {error}"
-    return image, f"{height}x{width}", ""
-
-
-def _count_splits(kept: pl.DataFrame) -> dict[str, dict[str, int]]:
-    counts = {}
-    for (split,), rows in sorted(kept.group_by("split")):
-        labelled = {task.name: rows.filter(annotated(task)).height for task in TRACKS["mtl"].tasks}
-        counts[str(split)] = {"frames": rows.height, "videos": rows["video"].n_unique(), **labelled}
-    return counts
-
-
-def _add_up(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for count in counts:
-        for name, number in count.items():
-            total[name] = total.get(name, 0) + number
-    return dict(sorted(total.items()))
+def _count_splits(kept: pl.LazyFrame) -> dict[str, dict[str, int]]:
+    labelled = [annotated(task).sum().alias(task.name) for task in TRACKS["mtl"].tasks]
+    counts = kept.group_by("split").agg(pl.len().alias("frames"), pl.col("video").n_unique().alias("videos"), *labelled)
+    return {row.pop("split"): row for row in counts.sort("split").collect().to_dicts()}

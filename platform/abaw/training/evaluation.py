@@ -1,16 +1,21 @@
-"""Predictions and scores over all workers: each frame once, statistics merged exactly."""
+"""Predictions and scores over all workers: each frame once, statistics merged exactly, an interval over videos."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from abaw.data.augment import Augmentation, views_of
 from abaw.data.batches import FrameSource, evaluation_batches
+from abaw.intervals import score_interval
 from abaw.metrics import TrackStatistics
 from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
+from abaw.runs import plain
 from abaw.systems.system import System
 from abaw.tracks import Track
 from abaw.training.workers import Worker
@@ -19,16 +24,25 @@ EVALUATION_BATCH = 256
 
 
 @torch.no_grad()
-def predict(system: System, source: FrameSource, *, track: Track, worker: Worker) -> tuple[NDArray[np.int64], pa.Table]:
-    """This worker's share of the source's frames: their row numbers and their predictions as columns of the track."""
+def predict(
+    system: System, source: FrameSource, *, track: Track, worker: Worker, augmentation: Augmentation
+) -> tuple[NDArray[np.int64], pa.Table]:
+    """This worker's share of the source's frames: their row numbers and their predictions as columns of the track.
+
+    A prediction is the mean over the views that `augmentation` asks for.
+    """
     system.eval()
     rows: list[NDArray[np.int64]] = []
     parts: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in track.tasks}
-    for batch in evaluation_batches(source, batch=EVALUATION_BATCH, rank=worker.rank, world=worker.world):
+    for batch in evaluation_batches(
+        source, batch=EVALUATION_BATCH, rank=worker.rank, world=worker.world, loading=worker.loading
+    ):
         rows.append(batch["index"].numpy())
-        predicted = system.predict(batch["image"].to(worker.device))
+        views = views_of(batch["image"].to(worker.device, non_blocking=True), augmentation)
+        predicted = [system.predict(view) for view in views]
         for task in track.tasks:
-            parts[task.name].append(predicted[task.name].cpu().numpy())
+            mean = torch.stack([of_view[task.name] for of_view in predicted]).mean(dim=0)
+            parts[task.name].append(mean.cpu().numpy())
     index = np.concatenate(rows) if rows else np.empty(0, np.int64)
     columns: dict[str, NDArray[np.float32]] = {}
     for task in track.tasks:
@@ -74,6 +88,54 @@ def score_over_workers(table: pa.Table, track: Track, worker: Worker) -> dict[st
     for state in states:
         merged.merge(TrackStatistics.from_state(track, state))
     return merged.compute()
+
+
+def summary_over_workers(table: pa.Table, track: Track, worker: Worker, *, seed: int) -> dict[str, Any]:
+    """What `result.json` says of predictions: the score of the labelled rows of all workers, and how sure it is.
+
+    `track`, `score` (a value), `score_name` and `higher_is_better`; `metrics`, every one by name; `per_class`, by task
+    and column; `frames`, rows with a label of any task, and `videos`, theirs; `interval`, of `score` by a bootstrap
+    over videos with this seed, null where there is one video.
+    """
+    videos: dict[str, TrackStatistics] = {}
+    frames = 0
+    for states, labelled in worker.gather((_states_by_video(table, track), _labelled_rows(table, track))):
+        frames += labelled
+        for video, state in states.items():
+            videos.setdefault(video, TrackStatistics(track)).merge(TrackStatistics.from_state(track, state))
+    counted = [videos[video] for video in sorted(videos) if any(part.n for part in videos[video].parts.values())]
+    whole = TrackStatistics(track)
+    for one in counted:
+        whole.merge(one)
+    metrics = whole.compute()
+    return {
+        "track": track.name,
+        "score": metrics[track.score],
+        "score_name": track.score,
+        "higher_is_better": track.higher_is_better,
+        "interval": plain(score_interval(track, counted, seed=seed)) if len(counted) > 1 else None,
+        "metrics": metrics,
+        "per_class": {
+            task.name: {
+                name: metrics[f"{'CCC' if task.kind == 'regression' else 'F1'}_{name}"] for name in task.columns
+            }
+            for task in track.tasks
+        },
+        "frames": frames,
+        "videos": len(counted),
+    }
+
+
+def _states_by_video(table: pa.Table, track: Track) -> dict[str, dict[str, NDArray[Any]]]:
+    return {
+        video: statistics_of(table.filter(pc.equal(table["video"], video)), track).state()
+        for video in pc.unique(table["video"]).to_pylist()
+    }
+
+
+def _labelled_rows(table: pa.Table, track: Track) -> int:
+    """Rows with a label of at least one task."""
+    return int(np.logical_or.reduce([labels_of(table, task)[1] for task in track.tasks]).sum())
 
 
 def write_over_workers(table: pa.Table, path: Path, worker: Worker) -> None:

@@ -19,6 +19,9 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from abaw.data.batches import Loading
+from abaw.data.shards import load_manifest
+from abaw.training.checkpoints import check_preprocessing
 from abaw.training.job import TrainingJob
 from abaw.training.loop import run_job
 from abaw.training.workers import Worker
@@ -35,6 +38,8 @@ class Resources:
     """Logical CPUs of a worker. Below one on a laptop, so that Ray Data keeps a CPU: without one both wait for ever."""
     threads: int = 1
     """Threads that a worker computes with on CPU."""
+    loading: Loading = Loading()
+    """How a worker decodes images."""
     max_failures: int = 3
     """How often a worker group that lost a worker is started again."""
 
@@ -44,10 +49,14 @@ def fit_together(jobs: Sequence[TrainingJob], *, resources: Resources, scratch: 
 
     `scratch` is where Ray keeps its own records while it runs; they are deleted afterwards.
     """
+    for job in jobs:
+        # The workers' warnings end in Ray's files: a person sees this. What this group makes is not there yet.
+        if job.init is not None and job.init.is_file():
+            check_preprocessing(job.init, load_manifest(job.train.shards).preprocessing)
     storage = scratch.absolute() / uuid.uuid4().hex
     trainer = TorchTrainer(
         _run_jobs,
-        train_loop_config={"jobs": list(jobs), "threads": resources.threads},
+        train_loop_config={"jobs": list(jobs), "threads": resources.threads, "loading": resources.loading},
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_worker > 0,
@@ -69,7 +78,8 @@ def _run_jobs(config: dict[str, Any]) -> None:
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(config["threads"])
-    worker = Worker(rank=context.get_world_rank(), world=context.get_world_size(), device=device)
+    rank, world = context.get_world_rank(), context.get_world_size()
+    worker = Worker(rank=rank, world=world, device=device, loading=config["loading"])
     for job in config["jobs"]:
         run_job(job, worker)
         ray.train.report({"job": job.name})

@@ -8,17 +8,36 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from abaw import runs
-from abaw.data.batches import FrameSource, Sampling, batches, steps_per_epoch
+from abaw.data.batches import FrameSource, batches, steps_per_epoch
+from abaw.data.sampling import epoch_size
+from abaw.data.shards import load_manifest
+from abaw.data.storage import as_path
 from abaw.systems.system import System
-from abaw.tracks import get_track
-from abaw.training.checkpoints import Position, load_encoder, load_state, save_state, save_weights
-from abaw.training.evaluation import predict, prediction_table, score_over_workers, write_over_workers
+from abaw.tracks import Track, get_track
+from abaw.training.checkpoints import (
+    Position,
+    check_preprocessing,
+    load_encoder,
+    load_state,
+    save_state,
+    save_weights,
+)
+from abaw.training.evaluation import (
+    predict,
+    prediction_table,
+    score_over_workers,
+    summary_over_workers,
+    write_over_workers,
+)
 from abaw.training.job import Frames, TrainingJob
 from abaw.training.optimisation import (
     MovingAverage,
@@ -41,8 +60,9 @@ def run_job(job: TrainingJob, worker: Worker) -> None:
     training.run()
     final = job.folder / "checkpoints" / "final.safetensors"
     if worker.rank == 0:
-        save_weights(training.average.system, final, {"job": job.name, "system": type(job.system).__name__})
-    metrics = training.predict_all()
+        about = {"job": job.name, "system": type(job.system).__name__}
+        save_weights(training.average.system, final, about, preprocessing=training.preprocessing)
+    summary = training.predict_all()
     if worker.rank == 0:
         runs.finish(
             job.folder,
@@ -52,11 +72,9 @@ def run_job(job: TrainingJob, worker: Worker) -> None:
             name=job.name,
             seed=job.seed,
             fold=job.fold,
-            track=job.track,
-            higher_is_better=get_track(job.track).higher_is_better if job.track else None,
-            metrics=metrics,
-            frames=len(training.source),
+            training_frames=len(training.source),
             weights=str(final),
+            **summary,
         )
     worker.barrier()
 
@@ -69,7 +87,9 @@ class Training:
         settings = job.optimisation
         torch.manual_seed(job.seed)
         self.system = job.system.build()
+        self.preprocessing = load_manifest(job.train.shards).preprocessing
         if job.init is not None:
+            check_preprocessing(job.init, self.preprocessing)
             load_encoder(_encoder_of(self.system), job.init)
         self.system.to(worker.device)
         self.optimiser = make_optimiser(self.system, settings)
@@ -81,19 +101,15 @@ class Training:
         self.source = open_frames(job.train, track=job.track)
         self.micro_batch = _micro_batch(settings, worker.world)
         self.steps = (
-            steps_per_epoch(self.source, global_batch=self.micro_batch * worker.world, sampling=self.sampling)
+            steps_per_epoch(self.source, global_batch=self.micro_batch * worker.world, sampling=settings.sampling)
             // settings.accumulate
         )
         if self.steps == 0:
             raise ValueError(
-                f"{job.name}: {len(self.source)} frames, one of {settings.one_of} an epoch, do not fill one batch of "
-                f"{settings.batch_size}; lower optimisation.batch_size or optimisation.one_of"
+                f"{job.name}: an epoch takes {epoch_size(self.source.table, settings.sampling)} of the "
+                f"{len(self.source)} frames, which do not fill one batch of {settings.batch_size}; lower "
+                "optimisation.batch_size, or take more frames by optimisation.sampling"
             )
-
-    @property
-    def sampling(self) -> Sampling:
-        """Which frames an epoch takes."""
-        return Sampling(one_of=self.job.optimisation.one_of)
 
     def run(self) -> None:
         """Train from the present position to the last epoch, with a checkpoint after each."""
@@ -150,10 +166,9 @@ class Training:
             seed=self.job.seed,
             epoch=epoch,
             start_step=self.position.step * settings.accumulate,
-            sampling=self.sampling,
-            flip=settings.flip,
-            crop_scale=settings.crop_scale,
-            colour=settings.colour,
+            sampling=settings.sampling,
+            augmentation=settings.augmentation,
+            loading=self.worker.loading,
         )
 
     def _step(self, micro_batches: Iterator[dict[str, Tensor]], epoch: int, step: int) -> dict[str, float]:
@@ -164,7 +179,9 @@ class Training:
         generator = torch.Generator().manual_seed(chance)
         means: dict[str, float] = {}
         for k in range(settings.accumulate):
-            batch = {name: value.to(self.worker.device) for name, value in next(micro_batches).items()}
+            batch = {
+                name: value.to(self.worker.device, non_blocking=True) for name, value in next(micro_batches).items()
+            }
             last_one = k + 1 == settings.accumulate
             with contextlib.nullcontext() if last_one else _no_sync(self.parallel):
                 with torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self._bf16):
@@ -191,24 +208,29 @@ class Training:
         assert self.job.track is not None
         track = get_track(self.job.track)
         source = open_frames(self.job.held_out, track=self.job.track)
-        index, columns = predict(self.average.system, source, track=track, worker=self.worker)
+        index, columns = self._predict(source, track)
         table = prediction_table(index, columns, source, track=track, fold=self.job.fold, checkpoint=self.job.name)
         return score_over_workers(table, track, self.worker)
 
-    def predict_all(self) -> dict[str, float]:
-        """Write the predictions that the job asks for; returns the score of the held-out frames."""
+    def _predict(self, source: FrameSource, track: Track) -> tuple[NDArray[np.int64], pa.Table]:
+        augmentation = self.job.optimisation.augmentation
+        return predict(self.average.system, source, track=track, worker=self.worker, augmentation=augmentation)
+
+    def predict_all(self) -> dict[str, Any]:
+        """Write the predictions that the job asks for; returns the summary of the held-out frames, if there are any."""
         if self.job.track is None:
             return {}
-        track, metrics = get_track(self.job.track), {}
+        track = get_track(self.job.track)
+        summary: dict[str, Any] = {"track": track.name}
         held_out = {"held_out": self.job.held_out} if self.job.held_out else {}
         for name, frames in {**held_out, **self.job.predict}.items():
             source = open_frames(frames, track=None)
-            index, columns = predict(self.average.system, source, track=track, worker=self.worker)
+            index, columns = self._predict(source, track)
             table = prediction_table(index, columns, source, track=track, fold=self.job.fold, checkpoint=self.job.name)
             if name == "held_out":
-                metrics = score_over_workers(table, track, self.worker)
+                summary = summary_over_workers(table, track, self.worker, seed=self.job.seed)
             write_over_workers(table, self.job.folder / "predictions" / f"{name}.parquet", self.worker)
-        return metrics
+        return summary
 
     def _log(self, epoch: int, values: dict[str, float]) -> None:
         """Append a line to metrics.jsonl: the driver shows it, and a person can plot it."""
@@ -220,7 +242,7 @@ class Training:
 
 def open_frames(frames: Frames, *, track: str | None) -> FrameSource:
     """The frames of a selection; with a track, only those that have a label for it."""
-    return FrameSource(Path(frames.shards), videos=frames.videos, splits=frames.splits, labelled=track is not None)
+    return FrameSource(as_path(frames.shards), videos=frames.videos, splits=frames.splits, labelled=track is not None)
 
 
 def _encoder_of(system: System) -> nn.Module:

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from abaw.data.augment import Augmentation
+from abaw.data.sampling import Sampling
 from abaw.systems.system import System
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -37,14 +39,10 @@ class Optimisation:
     """Largest gradient norm; 0 does not clip."""
     ema_decay: float = 0.0
     """Decay per step of the moving average that is evaluated and saved; 0 uses the weights themselves."""
-    one_of: int = 1
-    """An epoch takes one frame of this many, with a fresh offset for each video and epoch."""
-    flip: bool = True
-    """Mirror half of the images."""
-    crop_scale: float = 0.8
-    """Smallest share of the image's side that a random crop keeps; 1 does not crop."""
-    colour: float = 0.0
-    """Colour jitter: how far contrast and the level of each channel change, as a share; 0 keeps the colours."""
+    sampling: Sampling = Sampling()
+    """Which frames an epoch takes."""
+    augmentation: Augmentation = Augmentation()
+    """How images are changed, at random in training and as `views` says in evaluation."""
     precision: Precision = "auto"
     """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower)."""
     evaluate_every: int = 0
@@ -69,7 +67,7 @@ def parameter_groups(system: System, settings: Optimisation) -> list[dict[str, o
 
 def make_optimiser(system: System, settings: Optimisation) -> torch.optim.AdamW:
     """AdamW over `parameter_groups`; betas 0.9 and 0.95 as MAE trains."""
-    return torch.optim.AdamW(parameter_groups(system, settings), lr=settings.lr, betas=(0.9, 0.95))
+    return torch.optim.AdamW(parameter_groups(system, settings), lr=settings.lr, betas=(0.9, 0.95), fused=True)
 
 
 def learning_rate(step: int, *, settings: Optimisation, steps_per_epoch: int) -> float:

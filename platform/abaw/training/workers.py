@@ -8,6 +8,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from abaw.data.batches import Loading
+
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
@@ -16,6 +18,7 @@ class Worker:
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    loading: Loading = Loading()
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all workers, in the order of ranks, on every worker. For small things, by pickle."""

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from abaw.data.affwild2 import read_affwild2
-from abaw.data.images import find_images, read_pool
+from abaw.data.storage import as_path
 from abaw.problems import BadInput
 
 VA, EXPR, AU = "VA_Estimation_Challenge", "EXPR_Classification_Challenge", "AU_Detection_Challenge"
@@ -87,7 +87,7 @@ def test_the_report_says_what_is_odd(delivery: Any) -> None:
         "1 videos have crops past their last label line: 102-30-640x360",
         "1 videos are in a train set and a validation set; they count as validation: 102-30-640x360",
         "2 frames have two va labels that differ",
-        "1 files are not named as frames and are left out: ",
+        "- 1 left out: is not named as a frame, such as 00001.jpg, counted from 1: ",
     ):
         assert remark in text
 
@@ -113,11 +113,11 @@ def test_missing_folders_are_named_with_what_was_looked_for(tmp_path: Path) -> N
     (tmp_path / "crops").mkdir()
     crops, labels = messages_of(tmp_path)
     assert "no crops; looked for cropped_aligned, cropped_aligned_new_50_vids, images; it holds crops" in crops
-    assert "no annotations, here or one folder down; looked for VA_Estimation_Challenge, " in labels
+    assert "no annotations, here or two folders down; looked for VA_Estimation_Challenge, VA_Set, " in labels
 
 
 def test_every_bad_file_is_reported_at_once(delivery: Any) -> None:
-    delivery.labels(VA, "Train_Set/a", ["0,2"])
+    delivery.labels(VA, "Train_Set/a", ["0,0", "", "0,0"])
     delivery.labels(AU, "Validation_Set/b", ["1,0"])
     delivery.file("validation_set_annotations.txt", "image,valence\n")
     delivery.file("test_templates/au.txt", "image_location,AU1\nt1/1.png,0\n")
@@ -148,8 +148,8 @@ def test_unknown_and_empty_sets_are_refused(delivery: Any) -> None:
     delivery.labels(VA, "Bonus_Set/102", ["0,0"])
     (delivery.root / "annotations" / "EXPR_Recognition_Challenge" / "Train_Set").mkdir(parents=True)
     unknown, empty = messages_of(delivery.root)
-    assert "Bonus_Set: is a set of unknown use; expected Train_Set or Validation_Set" in unknown
-    assert "EXPR_Recognition_Challenge: holds no annotations; looked for Train_Set/<video>.txt" in empty
+    assert "Bonus_Set: is a set of unknown use; expected Train_Set or Training_Set or Validation_Set" in unknown
+    assert "EXPR_Recognition_Challenge/Train_Set: holds no annotations; looked for Train_Set/<video>.txt" in empty
 
 
 def test_two_deliveries_in_one_folder_are_not_mixed(delivery: Any) -> None:
@@ -158,28 +158,115 @@ def test_two_deliveries_in_one_folder_are_not_mixed(delivery: Any) -> None:
     assert "several folders hold annotations: " in message
 
 
-def test_images_that_are_no_frames_are_listed(tree: Any) -> None:
-    tree.crops("pool/p1", [1, 2])
-    tree.crops("pool/.p2.unfinished", [1])
-    for name in ("00000.jpg", "3.jpg", "00004.JPG", ".DS_Store"):
-        (tree.root / "pool" / "p1" / name).write_bytes(b"x")
-    rows, others = find_images([tree.root / "pool"])
-    assert rows["frame"].to_list() == [1, 2]
-    assert [Path(path).name for path in others] == ["00000.jpg", "00004.JPG", "3.jpg"]
+LAYOUTS = {
+    "ABAW3": (
+        ["cropped_aligned/cropped_aligned", "cropped_aligned/cropped_aligned_new_50_vids"],
+        "Third ABAW Annotations/EXPR_Classification_Challenge",
+    ),
+    "ABAW5": (["cropped_aligned", "cropped_aligned_new_50_vids"], "annotations/EXPR_Classification_Challenge"),
+    "ABAW6": (
+        ["cropped_aligned/cropped_aligned", "cropped_aligned_new_50_vids/cropped_aligned_new_50_vids"],
+        "6th ABAW Annotations/6th_ABAW_Annotations/EXPR_Recognition_Challenge",
+    ),
+    "ABAW10": (
+        ["images/batch1 (1)/cropped_aligned", "images/batch2/cropped_aligned_new_50_vids"],
+        "10th ABAW Annotations/EXPR_Recognition_Challenge",
+    ),
+}
 
 
-def test_a_pool_has_frames_without_labels(tree: Any) -> None:
-    tree.crops("pool/p1", [1, 2])
-    tree.crops("pool/p2", [1])
-    frames = read_pool(tree.root / "pool")
-    assert frames.select("video", "frame", "split").rows() == [
-        ("p1", 1, "unlabelled"),
-        ("p1", 2, "unlabelled"),
-        ("p2", 1, "unlabelled"),
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_delivery_gives_the_same_frames(tree: Any, name: str) -> None:
+    (first, second), annotations = LAYOUTS[name]
+    tree.crops(f"{first}/102", [1, 2])
+    tree.crops(f"{second}/102-30-640x360", [1])
+    header = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
+    tree.file(f"{annotations}/Train_Set/102.txt", f"{header}\n4\n7\n")
+    tree.file(f"{annotations}/Validation_Set/102-30-640x360.txt", f"{header}\n-1\n")
+    found = read_affwild2(tree.root)
+    assert found.frames.select("video", "frame", "expression", "split").rows() == [
+        ("102", 1, 4, "train"),
+        ("102", 2, 7, "train"),
+        ("102-30-640x360", 1, None, "validation"),
     ]
-    assert frames["au"].to_list() == [[None] * 12] * 3
-    with pytest.raises(BadInput, match="no such folder of images"):
-        read_pool(tree.root / "none")
-    (tree.root / "empty").mkdir()
-    with pytest.raises(BadInput, match="holds no images"):
-        read_pool(tree.root / "empty")
+    assert (found.track, found.drops.height) == ("mtl", 0)
+
+
+def test_several_image_roots_and_an_annotation_folder_can_be_named(tree: Any, tmp_path: Path) -> None:
+    tree.crops("disk1/faces/v", [1])
+    tree.crops("disk2/more faces/w", [2])
+    tree.file("labels/VA_Estimation_Challenge/Train_Set/v.txt", "valence,arousal\n0.5,0\n")
+    disks = [tree.root / "disk1", tree.root / "disk2"]
+    (tmp_path / "empty").mkdir()
+    found = read_affwild2(tmp_path / "empty", images=[*disks, disks[0]], annotations=tree.root / "labels")
+    assert found.frames.select("video", "frame", "valence").rows() == [("v", 1, 0.5), ("w", 2, None)]
+
+
+def test_the_label_sets_of_2020_go_into_their_places_and_the_unit_without_one_is_counted(tree: Any) -> None:
+    tree.crops("cropped_aligned/v", [1, 2])
+    tree.file(
+        "annotations/AU_Set/Train_Set/v.txt",
+        "AU1,AU2,AU4,AU6,AU12,AU15,AU20,AU25\n1,0,0,1,1,0,1,0\n" + "-1," * 7 + "-1",
+    )
+    tree.file("annotations/EXPR_Set/Train_Set/v.txt", "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise\n6\n-1\n")
+    tree.file("annotations/VA_Set/Training_Set/v.txt", "valence,arousal\n0.25,-5\n0.5,0.5\n")
+    found = read_affwild2(tree.root)
+    first, second = found.frames.to_dicts()
+    assert first["au"] == [1, 0, 0, 1, None, None, 1, 0, None, None, 0, None]
+    assert (first["expression"], first["valence"], first["arousal"]) == (6, 0.25, None)
+    assert (second["au"], second["expression"]) == ([None] * 12, None)
+    assert found.unplaced == {"AU20": 1}
+    assert (
+        "- AU20 is none of the twelve action units and has no place in the frame table: its 1 labels are not used"
+        in (found.coverage_markdown())
+    )
+
+
+def test_the_folders_of_2021_hold_twelve_units_and_the_header_says_so(tree: Any) -> None:
+    tree.crops("cropped_aligned/v", [1])
+    header = "AU1,AU2,AU4,AU6,AU7,AU10,AU12,AU15,AU23,AU24,AU25,AU26"
+    tree.file("annotations/AU_Set/Train_Set/v.txt", f"{header}\n1,0,1,0,1,0,1,0,1,0,1,0\n")
+    found = read_affwild2(tree.root)
+    assert found.frames["au"].to_list() == [[1, 0] * 6]
+    assert found.unplaced == {}
+
+
+def test_lists_may_lie_in_a_folder_of_their_own(tree: Any) -> None:
+    tree.crops("cropped_aligned/v", [1, 8])
+    row = "v/0000{}.jpg,0.5,0.5,{}," + ",".join("0" * 12)
+    lines = ["image,valence,arousal,expression,aus", row.format(1, 2), row.format(8, -1)]
+    tree.file("annotations/MTL_Challenge/training_set_annotations.txt", "\n".join(lines))
+    frames = read_affwild2(tree.root).frames
+    assert frames.select("frame", "expression", "split").rows() == [(1, 2, "train"), (8, None, "train")]
+
+
+def test_a_value_that_is_no_label_is_a_drop_and_costs_nothing_else(delivery: Any) -> None:
+    delivery.labels(VA, "Train_Set/nobody", ["0.5,7"])
+    delivery.labels(AU, "Validation_Set/t1", ["x" + ",0" * 11, *([",".join("1" * 12)] * 2)])
+    row = "listed/00001.jpg,0.5,0.5,9," + ",".join("0" * 12)
+    delivery.file("validation_set_annotations.txt", f"image,valence,arousal,expression,aus\n{row}\n")
+    found = read_affwild2(delivery.root)
+    named = [(path.rsplit("/", 1)[-1], reason.split(";")[0]) for path, reason in found.drops.rows()]
+    assert sorted(named) == [
+        ("nobody.txt:2", "arousal is '7'"),
+        ("t1.txt:2", "AU1 is 'x'"),
+        ("validation_set_annotations.txt:2", "expression is '9'"),
+    ]
+    nobody = of_video(found.frames, "nobody").to_dicts()[0]
+    assert (nobody["valence"], nobody["arousal"]) == (0.5, None)
+    assert of_video(found.frames, "t1")["au"].to_list() == [[None] + [0] * 11, [1] * 12, [1] * 12]
+    listed = of_video(found.frames, "listed").to_dicts()[0]
+    assert (listed["valence"], listed["expression"], listed["au"]) == (0.5, None, [0] * 12)
+    assert "- 1 left out: AU1 is 'x'; expected 0 or 1, or -1 where not annotated: " in found.coverage_markdown()
+
+
+def test_a_delivery_on_another_file_system_gives_the_same_table(delivery: Any) -> None:
+    remote = as_path("memory://team/delivery")
+    for path in filter(Path.is_file, delivery.root.rglob("*")):
+        copy = remote / str(path.relative_to(delivery.root))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    local, found = read_affwild2(delivery.root), read_affwild2(remote)
+    assert found.frames.drop("path").equals(local.frames.drop("path"))
+    assert found.frames["path"][0] == "memory://team/delivery/cropped_aligned/cropped_aligned/102/00001.jpg"
+    assert found.coverage().equals(local.coverage())

@@ -7,13 +7,15 @@ import polars as pl
 import pytest
 import simplejpeg
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from abaw.data.affwild2 import read_affwild2
-from abaw.data.batches import FrameSource, Sampling, batches, epoch_order, evaluation_batches, steps_per_epoch
+from abaw.data.augment import Augmentation
+from abaw.data.batches import FrameSource, Loading, batches, evaluation_batches, steps_per_epoch
+from abaw.data.jpegs import copies_folder
+from abaw.data.sampling import OUTSIDE, Sampling, epoch_order
 from abaw.data.shards import open_frames, write_shards
+from abaw.data.storage import as_path
 from abaw.problems import BadInput
 from abaw.tracks import ACTION_UNITS
 
@@ -21,10 +23,11 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def shards(two_cpus: None, tmp_path_factory: pytest.TempPathFactory, write_delivery: Callable[[Path], Any]) -> Path:
-    """The delivery of the conftest and a video of 60 larger crops, as shards."""
+def shards(local_ray: None, tmp_path_factory: pytest.TempPathFactory, write_delivery: Callable[[Path], Any]) -> Path:
+    """The delivery of the conftest and a video of 60 larger crops, 40 of them labelled, as shards."""
     tree = write_delivery(tmp_path_factory.mktemp("batches") / "delivery")
     tree.crops("cropped_aligned/large", list(range(1, 61)), size=48)
+    tree.labels("EXPR_Classification_Challenge", "Train_Set/large", [str(k % 3) for k in range(40)])
     out = tree.root.parent / "shards"
     write_shards(read_affwild2(tree.root).frames, out, slots=3, rows_per_file=16)
     return out
@@ -32,12 +35,6 @@ def shards(two_cpus: None, tmp_path_factory: pytest.TempPathFactory, write_deliv
 
 def rows_of(parts: list[dict[str, Tensor]]) -> list[int]:
     return [row for part in parts for row in part["index"].tolist()]
-
-
-def frames_of(lengths: list[int]) -> pl.DataFrame:
-    names = [name for k, length in enumerate(lengths) for name in [f"v{k}"] * length]
-    frames = [frame for length in lengths for frame in range(1, length + 1)]
-    return pl.DataFrame({"video": names, "frame": frames}, schema={"video": pl.String, "frame": pl.Int32})
 
 
 def test_a_batch_holds_pixels_labels_and_masks_of_its_rows(shards: Path) -> None:
@@ -71,6 +68,7 @@ def test_shapes_and_types_are_those_that_systems_expect(shards: Path) -> None:
         "expression_mask": ((5,), torch.bool),
         "au": ((5, 12), torch.float32),
         "au_mask": ((5, 12), torch.bool),
+        "frame": ((5,), torch.int64),
         "index": ((5,), torch.int64),
     }
 
@@ -91,52 +89,120 @@ def test_frames_are_chosen_by_equal_names_splits_and_labels(shards: Path) -> Non
     assert labelled.table.group_by("video").len().sort("video").rows() == [
         ("102", 9),
         ("102-30-640x360", 4),
+        ("large", 40),
         ("new", 1),
     ]
     labels = labelled.labels()
     assert [name for name in labels.column_names if name.startswith("AU")] == list(ACTION_UNITS)
-    assert labels["AU4"].to_pylist()[9:] == [1, 1, 1, 1, 1]
+    assert labels["AU4"].to_pylist()[9:13] == [1, 1, 1, 1]
     assert labels["expression"].to_pylist()[:3] == [0, 1, 3]
     with pytest.raises(BadInput, match=r"holds no video 10, 2; 2 of 3 are missing"):
         FrameSource(shards, videos=["102", "2", "10"])
 
 
+SAMPLINGS = {
+    "all": Sampling(),
+    "one of three": Sampling(one_of=3),
+    "per class": Sampling(per_class=9),
+    "balanced": Sampling(balanced=True),
+    "windows": Sampling(window=4, stride=3),
+}
+
+
 @pytest.mark.parametrize("world", [1, 2, 4])
-def test_global_batches_are_the_same_for_any_number_of_workers(shards: Path, world: int) -> None:
-    source = FrameSource(shards)
-    order = epoch_order(source.table, seed=7, epoch=2, sampling=Sampling())
-    parts = [
-        list(batches(source, global_batch=16, rank=rank, world=world, seed=7, epoch=2, flip=True, crop_scale=0.8))
-        for rank in range(world)
-    ]
-    alone = list(batches(source, global_batch=16, rank=0, world=1, seed=7, epoch=2, flip=True, crop_scale=0.8))
-    assert len(alone) == steps_per_epoch(source, global_batch=16, sampling=Sampling()) == 5
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_global_batches_are_the_same_for_any_number_of_workers(shards: Path, world: int, name: str) -> None:
+    source, sampling = FrameSource(shards), SAMPLINGS[name]
+    common = {"global_batch": 8, "seed": 7, "epoch": 2, "sampling": sampling}
+    common["augmentation"] = Augmentation(colour=0.2, rand_augment=9.0)
+    order = epoch_order(source.table, seed=7, epoch=2, sampling=sampling)
+    parts = [list(batches(source, rank=rank, world=world, **common)) for rank in range(world)]
+    alone = list(batches(source, rank=0, world=1, **common))
+    assert len(alone) == steps_per_epoch(source, global_batch=8, sampling=sampling) > 1
     for step, whole in enumerate(alone):
-        assert whole["index"].tolist() == order[step * 16 : (step + 1) * 16].tolist()
+        rows = order[step * 8 : (step + 1) * 8]
+        assert torch.equal(whole["index"][whole["mask"]] if "mask" in whole else whole["index"], rows_in(rows))
         for rank in range(world):
             part = parts[rank][step]
-            for name in whole:
-                assert torch.equal(part[name], whole[name][rank::world])
+            for column in whole:
+                assert torch.equal(part[column], whole[column][rank::world])
 
 
-def test_resuming_at_a_step_gives_what_an_unbroken_epoch_gives(shards: Path) -> None:
+def rows_in(rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(rows[rows != OUTSIDE])
+
+
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_resuming_at_a_step_gives_what_an_unbroken_epoch_gives(shards: Path, name: str) -> None:
+    common = {"global_batch": 4, "rank": 1, "world": 2, "seed": 1, "epoch": 4, "sampling": SAMPLINGS[name]}
+    common["augmentation"] = Augmentation(erase=0.5, saturation=0.3)
+    whole = list(batches(FrameSource(shards), **common))
+    resumed = list(batches(FrameSource(shards), start_step=2, **common))
+    assert len(resumed) == len(whole) - 2 > 0
+    for first, second in zip(whole[2:], resumed, strict=True):
+        assert all(torch.equal(first[column], second[column]) for column in first)
+
+
+@pytest.mark.parametrize("loading", [Loading(decoders=1, prefetch=1), Loading(decoders=5, prefetch=2), Loading()])
+def test_how_images_are_loaded_changes_no_batch(shards: Path, loading: Loading) -> None:
+    source = FrameSource(shards)
+    common = {"global_batch": 8, "rank": 0, "world": 1, "seed": 1, "epoch": 4, "augmentation": Augmentation()}
+    for one, other in zip(batches(source, **common), batches(source, loading=loading, **common), strict=True):
+        assert all(torch.equal(one[column], other[column]) for column in one)
+
+
+def test_decoders_share_the_cpus_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpus, workers, decoders in [(2, 1, 2), (2, 2, 1), (2, 4, 1), (64, 8, 8), (64, 1, 16)]:
+        monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(workers))
+        assert Loading().resolved() == Loading(decoders=decoders, prefetch=decoders + 1)
+    assert Loading(decoders=3).resolved() == Loading(decoders=3, prefetch=4)
+    assert Loading(prefetch=9).resolved().prefetch == 9
+
+
+def test_the_caller_computes_with_as_many_threads_as_before(shards: Path) -> None:
+    before = torch.get_num_threads()
+    list(evaluation_batches(FrameSource(shards), batch=8, rank=0, world=1))
+    assert torch.get_num_threads() == before
+
+
+def test_windows_hold_frames_in_order_and_say_where_they_reach_beyond_the_video(shards: Path) -> None:
+    source = FrameSource(shards, videos=["102"])
+    rows = np.array([[OUTSIDE, OUTSIDE, 0, 1], [2, 3, 4, 5], [7, 8, OUTSIDE, OUTSIDE]])
+    batch = source.batch(rows)
+    assert {name: tuple(value.shape) for name, value in batch.items()} == {
+        "image": (3, 4, 3, 48, 48), "va": (3, 4, 2), "va_mask": (3, 4), "expression": (3, 4),
+        "expression_mask": (3, 4), "au": (3, 4, 12), "au_mask": (3, 4, 12), "frame": (3, 4), "index": (3, 4),
+        "mask": (3, 4),
+    }  # fmt: skip
+    assert torch.equal(batch["mask"], torch.from_numpy(rows != OUTSIDE))
+    assert batch["frame"].tolist() == [[1, 1, 1, 2], [4, 5, 6, 7], [9, 10, 10, 10]]
+    singles = source.batch(np.array([0, 1]))
+    for column in singles:
+        assert torch.equal(batch[column][0, 2:], singles[column])
+    assert torch.equal(batch["image"][0, 0], singles["image"][0])
+    for column in ("va_mask", "expression_mask", "au_mask"):
+        assert not batch[column][~batch["mask"]].any()
+    assert singles["va_mask"].all()
+
+
+def test_frames_of_a_window_are_changed_alike(shards: Path) -> None:
     source = FrameSource(shards, videos=["large"])
-    settings = {"global_batch": 8, "rank": 1, "world": 2, "seed": 1, "epoch": 4, "flip": True, "crop_scale": 0.7}
-    whole = list(batches(source, **settings))
-    resumed = list(batches(source, start_step=4, **settings))
-    assert len(whole) == 7
-    assert len(resumed) == 3
-    for first, second in zip(whole[4:], resumed, strict=True):
-        assert all(torch.equal(first[name], second[name]) for name in first)
+    source.batch = lambda rows: {"image": torch.arange(48, dtype=torch.uint8).expand(*rows.shape, 3, 48, 48)}  # type: ignore[method-assign]
+    settings = {"global_batch": 3, "rank": 0, "world": 1, "seed": 0, "epoch": 0}
+    for batch in batches(source, sampling=Sampling(window=5), augmentation=Augmentation(crop_scale=0.5), **settings):
+        assert (batch["image"] == batch["image"][:, :1]).all()
+        assert not torch.equal(batch["image"][0], batch["image"][1])
 
 
-def test_epochs_and_seeds_differ(shards: Path) -> None:
-    table = FrameSource(shards).table
-    orders = [
-        epoch_order(table, seed=seed, epoch=epoch, sampling=Sampling()) for seed, epoch in [(0, 0), (0, 1), (1, 0)]
-    ]
-    assert all(sorted(order) == list(range(table.height)) for order in orders)
-    assert len({tuple(order) for order in orders}) == 3
+@pytest.mark.parametrize("world", [1, 2, 5])
+def test_evaluation_by_windows_sees_every_row_once(shards: Path, world: int) -> None:
+    source = FrameSource(shards)
+    seen: list[int] = []
+    for rank in range(world):
+        for batch in evaluation_batches(source, batch=4, rank=rank, world=world, window=7):
+            seen += batch["index"][batch["mask"]].tolist()
+    assert seen == list(range(len(source)))
 
 
 def test_workers_that_cannot_share_a_batch_are_refused(shards: Path) -> None:
@@ -159,36 +225,6 @@ def test_more_workers_than_rows_and_no_rows_at_all(shards: Path) -> None:
     assert len(empty) == 0
     assert steps_per_epoch(empty, global_batch=1, sampling=Sampling()) == 0
     assert list(evaluation_batches(empty, batch=4, rank=0, world=1)) == []
-
-
-@settings(deadline=None, max_examples=30)
-@given(
-    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5),
-    one_of=st.integers(1, 12),
-    seed=st.integers(0, 1000),
-    cycle=st.integers(0, 5),
-)
-def test_k_epochs_of_one_in_k_see_every_frame_once(lengths: list[int], one_of: int, seed: int, cycle: int) -> None:
-    table, sampling = frames_of(lengths), Sampling(one_of=one_of)
-    epochs = range(cycle * one_of, (cycle + 1) * one_of)
-    orders = [epoch_order(table, seed=seed, epoch=epoch, sampling=sampling) for epoch in epochs]
-    assert sorted(np.concatenate(orders)) == list(range(table.height))
-    for order in orders:
-        for (_,), rows in table[order].group_by("video"):
-            assert (rows["frame"].sort().diff().drop_nulls() == one_of).all()
-
-
-def test_offsets_are_fresh_for_each_video_and_epoch() -> None:
-    table, sampling = frames_of([100] * 20), Sampling(one_of=10)
-    first_frames = []
-    for epoch in range(40):
-        rows = table[epoch_order(table, seed=0, epoch=epoch, sampling=sampling)]
-        first_frames.append(tuple(rows.group_by("video").agg(pl.col("frame").min()).sort("video")["frame"]))
-    assert all(len(set(frames)) > 3 for frames in first_frames)
-    cycles = [tuple(first_frames[start : start + 10]) for start in range(0, 40, 10)]
-    assert len(set(cycles)) == 4
-    with pytest.raises(ValueError, match="one_of is 0; expected 1"):
-        Sampling(one_of=0)
 
 
 def test_an_epoch_of_one_slot_opens_the_files_of_one_slot_only(shards: Path) -> None:
@@ -218,3 +254,34 @@ def test_batches_are_decoded_only_a_few_ahead(shards: Path) -> None:
     assert len(begun) <= 4
     stream.close()
     assert len(begun) <= 4
+
+
+def test_copies_lie_beside_the_shards_or_in_a_cache_where_those_are_not_ours(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert copies_folder(shards) == shards / ".arrow"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert copies_folder(as_path("memory://bucket/shards")) == tmp_path / "user" / "abaw" / "images"
+    monkeypatch.setenv("ABAW_CACHE", str(tmp_path / "cache"))
+    assert copies_folder(as_path("memory://bucket/shards")) == tmp_path / "cache" / "images"
+
+
+def test_shards_on_another_file_system_give_the_same_batches(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ABAW_CACHE", str(tmp_path / "cache"))
+    remote = as_path("memory://bucket/shards")
+    for path in shards.rglob("*"):
+        if path.is_file() and ".arrow" not in path.parts:
+            (remote / path.relative_to(shards).as_posix()).write_bytes(path.read_bytes())
+    ours, theirs = FrameSource(shards), FrameSource(remote)
+    assert ours.table.equals(theirs.table)
+    rows = np.arange(0, len(ours), 3)
+    one, other = ours.batch(rows), theirs.batch(rows)
+    assert all(torch.equal(one[column], other[column]) for column in one)
+    copies = sorted((tmp_path / "cache" / "images").iterdir())
+    assert [path.suffix for path in copies] == [".arrow"] * len(copies)
+    for path in copies:
+        path.chmod(0o400)
+    again = FrameSource(remote).batch(rows)
+    assert torch.equal(again["image"], one["image"])

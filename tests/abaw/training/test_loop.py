@@ -24,7 +24,7 @@ def test_a_job_leaves_weights_predictions_and_its_result(shards, make_job, tmp_p
     run_job(job, Worker())
     result = runs.read_result(job.folder)
     assert result["metrics"]["S_VA"] > 0.5
-    assert result["frames"] == 96
+    assert (result["training_frames"], result["frames"], result["videos"]) == (96, 48, 2)
     held_out = read_predictions(job.folder / "predictions" / "held_out.parquet", MTL)
     assert set(held_out["video"].to_pylist()) == {"video4", "video5"}
     assert held_out.num_rows == 48
@@ -85,7 +85,7 @@ def test_a_batch_that_workers_cannot_share_is_refused(shards, make_job, tmp_path
 
 def test_too_few_frames_for_a_batch_are_refused(shards, make_job, tmp_path):
     job = started(make_job(shards, tmp_path / "run", batch_size=1024))
-    with pytest.raises(ValueError, match="96 frames, one of 1 an epoch, do not fill one batch of 1024"):
+    with pytest.raises(ValueError, match="an epoch takes 96 of the 96 frames, which do not fill one batch of 1024"):
         Training(job, Worker())
 
 

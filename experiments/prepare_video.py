@@ -1,0 +1,169 @@
+"""What `abaw prepare video` and `abaw prepare images --align --deduplicate` do before the shards are written.
+
+Beside OUT/shards they leave the crops, in the official layout, and notes of what is done, by which `--resume` goes on.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from abaw.data.choices import update_choices
+from abaw.data.clean_images import NOTES, Cleaning, clean_images
+from abaw.data.cropping import Alignment
+from abaw.data.detectors.detector import DetectorConfig, find_weights
+from abaw.data.frames import Collection
+from abaw.data.shards import Manifest, Preprocessing, write_shards
+from abaw.data.storage import is_remote
+from abaw.data.video import CHOICES_FILE, CROPS, SHEETS, VIDEOS, VideoConfig, find_videos, prepare_videos
+from abaw.problems import refuse
+from experiments.ray_session import ray_session
+
+SHARDS = "shards"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignOptions:
+    """Options of sources that cut faces out of pictures."""
+
+    align: bool = False
+    """Cut out one face a picture, its eyes on fixed places."""
+    detector: Literal["retinaface", "mediapipe"] = "retinaface"
+    """retinaface: RetinaFace through uniface, five points. mediapipe: the face landmarker, with brows too."""
+    weights: Path | None = None
+    """The detector's weights; the default for retinaface is uniface's cache. Nothing is downloaded."""
+    weights_sha256: str | None = None
+    """Take weights with this sha256 instead of the published ones."""
+    size: int = 112
+    """Side of a crop in pixels."""
+    min_side: int = 32
+    """A picture, or the part of it that a crop shows, with fewer pixels on a side is left out as too small."""
+    quality: int = 95
+    """JPEG quality of what is written, 1 to 100."""
+
+    def alignment(self) -> Alignment | None:
+        """What `--align` asks for; BadInput when an option is out of range or the detector is not there."""
+        if not 1 <= self.quality <= 100:
+            raise refuse("--quality", f"is {self.quality}; expected 1 to 100")
+        if min(self.size, self.min_side) < 1:
+            raise refuse("--size", f"is {self.size}, --min-side is {self.min_side}; expected 1 or more")
+        if not self.align:
+            return None
+        config = DetectorConfig(backend=self.detector, weights=self.weights, weights_sha256=self.weights_sha256)
+        return Alignment(weights=find_weights(config), size=self.size, min_side=self.min_side)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanOptions(AlignOptions):
+    """Options of sources of still images; with `--align` or `--deduplicate`, OUT gets crops/ and shards/."""
+
+    choose: Literal["largest", "left", "right"] = "largest"
+    """The face of a picture that is taken."""
+    deduplicate: bool = False
+    """Leave out exact and near duplicates of earlier pictures."""
+    near: int = 3
+    """Near duplicates: 64-bit difference hashes that differ in at most so many bits, 0 to 16."""
+
+    def cleaning(self) -> Cleaning | None:
+        """What is asked for, or None; BadInput as for `alignment`."""
+        alignment = self.alignment()
+        if not 0 <= self.near <= 16:
+            raise refuse("--near", f"is {self.near}; expected 0 to 16")
+        if not (self.align or self.deduplicate):
+            return None
+        near = self.near if self.deduplicate else None
+        return Cleaning(
+            alignment=alignment, choose=self.choose, quality=self.quality, min_side=self.min_side, near=near
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video(AlignOptions):
+    """Raw videos to frames, or with --align to face crops, a contact sheet each, and shards."""
+
+    paths: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="ROOT [ROOT ...] OUT")]
+    """Videos, or folders with videos at any depth (mp4, avi, mkv, mov, webm); last the folder to write: crops/,
+    sheets/, choices.csv and shards/; it must be empty, absent, or hold choices.csv alone."""
+    choose: Literal["largest", "left", "right", "nearest"] = "largest"
+    """The face that is taken; OUT/choices.csv, which you may edit, rules for the videos that it lists."""
+    slots: int = 10
+    """An epoch that takes one frame of this many reads one part."""
+    resume: bool = False
+    """Do what is missing, and the videos whose rows in choices.csv have changed."""
+    overwrite: bool = False
+    """Do everything again; choices.csv stays."""
+    json: bool = False
+    """Print the manifest as JSON."""
+
+    @property
+    def out(self) -> Path:
+        """The folder to write."""
+        return self.paths[-1]
+
+
+def write_video(options: Video) -> Manifest:
+    """Videos to OUT/crops, OUT/sheets and OUT/shards. BadInput before anything is written or removed."""
+    if len(options.paths) < 2:
+        raise refuse("abaw prepare video", f"{len(options.paths)} path; expected ROOT [ROOT ...] OUT")
+    config = VideoConfig(alignment=options.alignment(), choose=options.choose, quality=options.quality)
+    videos, drops = find_videos(options.paths[:-1])
+    ours = (CROPS, SHEETS, VIDEOS, SHARDS, CHOICES_FILE)
+    _claim(options.out, ours, go_on=options.resume or options.overwrite)
+    choices = update_choices(options.out / CHOICES_FILE, list(videos), options.choose) if options.align else {}
+    if options.overwrite:
+        _remove(options.out, (CROPS, SHEETS, VIDEOS))
+    whole = Preprocessing(crop="whole frames")
+    with ray_session():
+        found = prepare_videos(videos, options.out, config, choices=choices, drops=drops)
+        return _write(found, options.out, options.slots, config.alignment.preprocessing if config.alignment else whole)
+
+
+def write_images(
+    found: Collection, out: Path, cleaning: Cleaning, *, slots: int, resume: bool, overwrite: bool
+) -> Manifest:
+    """Image sets to OUT/shards, and with alignment to OUT/crops. BadInput before anything is written or removed."""
+    _claim(out, (CROPS, NOTES, SHARDS), go_on=resume or overwrite)
+    if overwrite:
+        _remove(out, (CROPS, NOTES))
+    with ray_session():
+        kept = clean_images(found, out, cleaning)
+        return _write(kept, out, slots, cleaning.alignment.preprocessing if cleaning.alignment else Preprocessing())
+
+
+def _write(found: Collection, out: Path, slots: int, preprocessing: Preprocessing) -> Manifest:
+    # The crops are what takes long and what is resumed; the shards are made of them anew.
+    return write_shards(
+        found.frames,
+        out / SHARDS,
+        slots=slots,
+        overwrite=True,
+        drops=found.drops,
+        track=found.track,
+        preprocessing=preprocessing,
+    )
+
+
+def _claim(out: Path, ours: Sequence[str], *, go_on: bool) -> None:
+    """Make `out` a folder that may be written; `ours` are what the command writes there.
+
+    BadInput when it holds anything else, or anything at all but choices.csv unless `go_on`.
+    """
+    if is_remote(out):
+        raise refuse(out, "is not a local folder; crops are written to local folders")
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    foreign = [name for name in there if name not in ours]
+    if foreign:
+        raise refuse(out, f"holds {', '.join(foreign[:5])}, which this command does not write; give a new folder")
+    made = [name for name in there if name != CHOICES_FILE]
+    if made and not go_on:
+        raise refuse(out, f"holds {', '.join(made)}; give --resume to go on, --overwrite to replace, or a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _remove(out: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)

@@ -1,0 +1,144 @@
+"""Folders and files on any file system: ordinary paths where they are local, fsspec behind `s3://`, `gs://` and others.
+
+Credentials and endpoints come from where each file system looks for them (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...,
+or fsspec's configuration files). A local file never pays for this: millions of images are opened by `open` alone.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from upath import UPath
+
+from abaw.problems import refuse
+
+REQUESTS = 32
+"""Files that one process fetches from a remote file system at a time: each waits for the network, not for the CPU."""
+
+
+def as_path(text: str | Path) -> Path:
+    """A path for `text`: an ordinary one where it is local, else a UPath, which has the same methods.
+
+    BadInput when the text names a file system whose package is not installed: `s3://` needs the extra `s3`.
+    """
+    if not is_remote(text):
+        return Path(text)
+    try:
+        # Other processes write to the same folders: a remembered listing would be out of date.
+        path = UPath(text, use_listings_cache=False)
+        assert path.fs
+        return cast(Path, path)
+    except (ImportError, ValueError) as error:
+        raise refuse(
+            text,
+            f"{error}; expected a local path, or a URL whose package is installed: s3fs for s3://, gcsfs for gs://",
+        ) from error
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether a path or its text is a URL, such as `s3://bucket/folder`."""
+    return "://" in str(path)
+
+
+def read_files(paths: Sequence[str]) -> list[bytes | OSError]:
+    """The content of each file, or why it cannot be had.
+
+    On a remote file system only a missing or forbidden file is an answer; a network that fails raises.
+    """
+    if not any(map(is_remote, paths)):
+        return [_read(path) for path in paths]
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        return list(pool.map(lambda path: _fetch(path) if is_remote(path) else _read(path), paths))
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """The bytes of every file at any depth, by its path below the folder; empty where there is no such folder."""
+    system, root = _file_system(folder)
+    found = system.find(root, detail=True)
+    return {name.removeprefix(root.rstrip("/") + "/"): int(entry["size"]) for name, entry in sorted(found.items())}
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all that it holds."""
+    if is_remote(folder):
+        system, root = _file_system(folder)
+        system.rm(root, recursive=True)
+    else:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A local file to write, which then appears at `path` whole; after an exception or a kill it does not appear."""
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / path.name
+            yield local
+            system, target = _file_system(path)
+            system.put_file(str(local), target)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two tasks may write the same file, when a machine is lost and comes back: each has a name of its own.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears whole."""
+    with appearing(path) as local:
+        local.write_text(text, encoding="utf-8")
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A Parquet file on any file system; only the columns and row groups that are asked for are read."""
+    return pq.ParquetFile(parquet_source(path), pre_buffer=is_remote(path))
+
+
+def parquet_source(path: Path) -> Any:
+    """What pyarrow reads a Parquet file from: a local path, or an open remote file that keeps nothing beside."""
+    if not is_remote(path):
+        return str(path)
+    system, name = _file_system(path)
+    return system.open(name, "rb", cache_type="none")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal; read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file_system(path: Path) -> tuple[AbstractFileSystem, str]:
+    if is_remote(path):
+        remote = cast(UPath, path)
+        return remote.fs, remote.path
+    return LocalFileSystem(), str(path.absolute())
+
+
+def _read(path: str) -> bytes | OSError:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return error
+
+
+def _fetch(path: str) -> bytes | OSError:
+    system, name = _file_system(as_path(path))
+    try:
+        return cast(bytes, system.cat_file(name))
+    except (FileNotFoundError, PermissionError) as error:
+        return error

@@ -1,0 +1,90 @@
+"""Images and shards on a real S3 server: the same calls, the same bytes as on a local disk."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from abaw.data.images import read_images
+from abaw.data.shards import DROPS, open_frames, read_manifest, write_shards
+from abaw.data.storage import appearing, as_path, file_sizes, read_files, remove_folder, write_text
+from abaw.problems import BadInput
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("local_ray")]
+
+
+def upload(folder: Path, target: Any) -> None:
+    for path in folder.rglob("*.jpg"):
+        (target / str(path.relative_to(folder))).write_bytes(path.read_bytes())
+
+
+def test_shards_from_s3_to_s3_are_those_of_a_local_disk(tree: Any, tmp_path: Path, s3_bucket: str) -> None:
+    tree.crops("pool/a", list(range(1, 13)))
+    tree.crops("pool/b", list(range(1, 5)))
+    (tree.root / "pool/a/00003.jpg").write_bytes(b"")
+    images, out = as_path(f"{s3_bucket}/pool"), as_path(f"{s3_bucket}/shards")
+    upload(tree.root / "pool", images)
+    local = write_shards(read_images(tree.root / "pool").frames, tmp_path / "shards", slots=2, rows_per_file=4)
+    frames = read_images(images).frames
+    assert frames["path"][0] == "s3://abaw/pool/a/00001.jpg"
+    remote = write_shards(frames, out, slots=2, rows_per_file=4)
+    assert remote == read_manifest(out) == local
+    assert open_frames(out).equals(open_frames(tmp_path / "shards"))
+    one = open_frames(out, videos=["b"], columns=["video", "frame"], slot=0)
+    assert set(one["video"].to_pylist()) == {"b"}
+    with (out / DROPS).open("rb") as file:
+        assert pl.read_parquet(file).rows() == [("s3://abaw/pool/a/00003.jpg", "empty file")]
+
+
+def test_interrupted_shards_on_s3_are_finished(tree: Any, s3_bucket: str) -> None:
+    tree.crops("pool/a", list(range(1, 13)))
+    frames, out = read_images(tree.root / "pool").frames, as_path(f"{s3_bucket}/resumed")
+    before = write_shards(frames, out, slots=2, rows_per_file=3)
+    with pytest.raises(BadInput, match=r"s3://abaw/resumed: is not empty, .*give --resume to finish it"):
+        write_shards(frames, out, slots=2, rows_per_file=3)
+    files = file_sizes(out)
+    (out / "manifest.json").unlink()
+    (out / before.files[0].path).unlink()
+    (out / before.files[1].path).write_bytes(b"PAR1 not whole")
+    assert write_shards(frames, out, slots=2, rows_per_file=3, resume=True) == before
+    assert file_sizes(out) == files
+    assert write_shards(frames.head(4), out, slots=1, overwrite=True).frames == 4
+    assert [name for name in file_sizes(out) if "slot=1" in name] == []
+
+
+def test_batches_are_read_from_s3(tree: Any, s3_bucket: str) -> None:
+    from abaw.data.batches import FrameSource
+
+    tree.crops("pool/a", list(range(1, 9)))
+    out = as_path(f"{s3_bucket}/batches")
+    write_shards(read_images(tree.root / "pool").frames, out, slots=2)
+    batch = FrameSource(out).batch(np.arange(3))
+    assert tuple(batch["image"].shape) == (3, 3, 32, 32)
+
+
+def fail_half_way(path: Path) -> None:
+    with appearing(path) as local:
+        local.write_text("half")
+        raise KeyError
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, s3_bucket: str) -> None:
+    for folder in (tmp_path / "folder", as_path(f"{s3_bucket}/folder")):
+        with pytest.raises(KeyError):
+            fail_half_way(folder / "half.txt")
+        assert file_sizes(folder) == {}
+        write_text(folder / "a/whole.txt", "wholé")
+        assert file_sizes(folder) == {"a/whole.txt": 6}
+        there, missing = read_files([f"{folder}/a/whole.txt", f"{folder}/none.txt"])
+        assert there == "wholé".encode()
+        assert isinstance(missing, FileNotFoundError)
+        remove_folder(folder)
+        assert file_sizes(folder) == {}
+
+
+def test_a_file_system_that_is_not_installed_is_named() -> None:
+    assert as_path("here/there") == Path("here/there")
+    with pytest.raises(BadInput, match=r"nofs://x: .*nofs.*; expected a local path, or a URL whose package is inst"):
+        as_path("nofs://x")
