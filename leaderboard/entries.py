@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from abaw.problems import BadInput, Problem
+from sqlalchemy import Engine
+
+from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
 from leaderboard import board, store
 from leaderboard.candidates import Candidate, make_candidate
@@ -114,6 +116,7 @@ def submit(request: Request) -> Submitted:
     template = read_template(request.template, track)
     file = _target(request)
     _check_outputs(request, file)
+    _check_owner(engine, request, file)
     candidate = make_candidate(request.files, track, template, request.template, request.members)
     scored = None
     if not candidate.reasons and request.truth is not None:
@@ -140,6 +143,13 @@ def _check_outputs(request: Request, file: Path) -> None:
     if taken and not request.overwrite:
         message = "exists already; choose another --name or --out, or replace it with --overwrite"
         raise BadInput([Problem(path=str(path), message=message) for path in taken])
+
+
+def _check_owner(engine: Engine, request: Request, file: Path) -> None:
+    """Names that differ in signs alone would share a file: replacing one entry must not replace another's."""
+    for entry in store.entries(engine, request.track.name):
+        if entry.name != request.name and entry.file == str(file):
+            raise refuse(file, f"is the file of the entry {entry.name!r}; choose another --name or --out")
 
 
 def _entry(request: Request, candidate: Candidate, scored: Score | None, file: Path) -> store.Entry:

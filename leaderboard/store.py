@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from abaw.problems import BadInput, refuse
+from abaw.problems import BadInput, Problem, refuse
 
 DEFAULT_STORE = "sqlite:///leaderboard.sqlite"
 SQLITE = {"connect_args": {"timeout": 30.0}}
@@ -117,7 +117,9 @@ def _check_replaceable(old: Entry, new: Entry, overwrite: bool) -> None:
     if not overwrite:
         raise _taken(old.track, old.name)
     if old.status == "valid" and new.status == "invalid":
-        raise refuse(f"{old.track}/{old.name}", "the new version is invalid; the valid entry stays as it was")
+        place = f"{old.track}/{old.name}"
+        kept = Problem(path=place, message="the new version is invalid; the valid entry stays as it was")
+        raise BadInput([kept, *(Problem(path=place, message=reason) for reason in new.reasons)])
 
 
 @contextmanager

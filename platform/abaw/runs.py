@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +93,25 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
-        "versions": {name: version(name) for name in _VERSIONED} | {"python": sys.version.split()[0]},
+        "versions": {name: _version(name) for name in _VERSIONED} | {"python": sys.version.split()[0]},
         "command": " ".join(sys.argv),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
+def _version(package: str) -> str:
+    """Version of a package; "source" where it runs from an uploaded folder without being installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "source"
+
+
 def _git(*arguments: str) -> str | None:
-    """What git says of the checkout that this library runs from; None when it is installed without one."""
-    done = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=False
-    )
+    """What git says of the checkout that this library runs from; None where there is none, or no git."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -85,6 +85,7 @@ class Training:
     def __init__(self, job: TrainingJob, worker: Worker) -> None:
         self.job, self.worker = job, worker
         settings = job.optimisation
+        _check(job)
         torch.manual_seed(job.seed)
         self.system = job.system.build()
         self.preprocessing = load_manifest(job.train.shards).preprocessing
@@ -214,6 +215,7 @@ class Training:
 
     def _predict(self, source: FrameSource, track: Track) -> tuple[NDArray[np.int64], pa.Table]:
         augmentation = self.job.optimisation.augmentation
+        self.worker.share_buffers(self.average.system)
         return predict(self.average.system, source, track=track, worker=self.worker, augmentation=augmentation)
 
     def predict_all(self) -> dict[str, Any]:
@@ -243,6 +245,16 @@ class Training:
 def open_frames(frames: Frames, *, track: str | None) -> FrameSource:
     """The frames of a selection; with a track, only those that have a label for it."""
     return FrameSource(as_path(frames.shards), videos=frames.videos, splits=frames.splits, labelled=track is not None)
+
+
+def _check(job: TrainingJob) -> None:
+    """Refuse what the loop cannot do, before anything is opened."""
+    if job.optimisation.evaluate_every and (job.held_out is None or job.track is None):
+        raise ValueError(
+            f"{job.name}: evaluate_every needs a held-out fold and a track, this training has none; give 0"
+        )
+    if job.optimisation.sampling.window:
+        raise ValueError(f"{job.name}: sampling.window gives windows of frames, this system takes frames; give 0")
 
 
 def _encoder_of(system: System) -> nn.Module:

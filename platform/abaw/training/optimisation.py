@@ -16,6 +16,8 @@ from abaw.data.sampling import Sampling
 from abaw.systems.system import System
 
 Precision = Literal["auto", "fp32", "bf16"]
+UNDECAYED = ("cls_token", "mask_token", "pos_embed")
+"""Parameters of several dimensions that are no matrices: as in BEiT and MAE they have no weight decay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Optimisation:
     lr: float = 2e-4
     """Peak learning rate of the last layer."""
     weight_decay: float = 0.05
-    """Of matrices; biases, norms and embeddings of one dimension have none."""
+    """Of matrices; biases, norms, tokens and position embeddings have none."""
     layer_decay: float = 1.0
     """Each layer's rate is this times the rate of the layer above it."""
     clip_norm: float = 0.0
@@ -54,7 +56,8 @@ def parameter_groups(system: System, settings: Optimisation) -> list[dict[str, o
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in system.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((system.layer_of(name), parameter.ndim > 1), []).append(parameter)
+            decays = parameter.ndim > 1 and not name.endswith(UNDECAYED)
+            groups.setdefault((system.layer_of(name), decays), []).append(parameter)
     return [
         {
             "params": parameters,

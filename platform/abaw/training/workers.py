@@ -33,6 +33,12 @@ class Worker:
         if self.world > 1:
             dist.barrier()
 
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every worker the buffers of rank 0, such as batch norm's statistics: DDP does so before a step only."""
+        if self.world > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
     def parallel(self, module: nn.Module) -> nn.Module:
         """The module with gradients averaged over workers, or itself where there is one."""
         if self.world == 1:
