@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from abaw.data.report import write_report
-from abaw.data.storage import as_path
+from abaw.data.shard_file import REPORTS
+from abaw.data.storage import as_path, is_remote
 from abaw.data.verify import verify_shards
 from abaw.data.videos import list_videos
-from abaw.problems import BadInput
+from abaw.problems import BadInput, refuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,11 @@ class Ls:
         for name, kind in videos.schema.items():
             table.add_column(name, justify="right" if kind.is_numeric() else "left", overflow="fold")
         for row in videos.iter_rows():
-            table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row))
+            table.add_row(*(f"{value:,}" if isinstance(value, int) else value or "?" for value in row))
         # A file or a pipe gets whole lines, however long the names are.
         Console(width=None if sys.stdout.isatty() else 1000).print(table)
+        if videos["bytes"].has_nulls():
+            print(f"bytes and sizes are not known: {self.shards}/{REPORTS} was not copied whole", file=sys.stderr)
         return 0
 
 
@@ -65,14 +68,16 @@ class Report:
 
     shards: tyro.conf.Positional[str]
     """Folder or URL of shards."""
-    out: tyro.conf.Positional[Path]
-    """Folder for the report; files of an earlier report are replaced."""
+    out: tyro.conf.Positional[str]
+    """Local folder for the report; files of an earlier report are replaced."""
     json: bool = False
     """Print the paths as JSON."""
 
     def run(self) -> int:
         """Print where the report is."""
-        written = [str(path) for path in write_report(as_path(self.shards), self.out)]
+        if is_remote(self.out):
+            raise refuse(self.out, "is not a local folder; give one for the report")
+        written = [str(path) for path in write_report(as_path(self.shards), Path(self.out))]
         print(json.dumps(written) if self.json else "\n".join(written))
         return 0
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from abaw.data.emo135 import read_emo135
 from abaw.data.frames import Collection
 from abaw.data.images import read_images
 from abaw.data.lsd import read_lsd
-from abaw.data.shards import DROPS, Manifest, write_shards
-from abaw.data.storage import as_path, write_text
+from abaw.data.shards import DROPS, Manifest, check_options, write_shards
+from abaw.data.storage import as_path, reaching, write_text
 from abaw.faces.dataset import FacesConfig, write_faces
 from abaw.problems import refuse
 from abaw.runs import plain
@@ -30,6 +31,8 @@ from experiments.ray_session import ray_session
 
 WITH_DROPS = 3
 """Exit code of a run that ended, and left something out that the drop table names."""
+MOST_SIZES = 5
+"""Image sizes that are printed for a person; the others are counted together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,8 @@ def prepare(source: str | None, arguments: Sequence[str]) -> int:
     options = tyro.cli(kind, args=list(arguments), prog=f"abaw prepare {source}", description=kind.__doc__)
     if isinstance(options, Faces):
         return _write_faces(options)
+    output = options if isinstance(options, Video) else options.output
+    check_options(slots=output.slots, overwrite=output.overwrite, resume=output.resume)
     if isinstance(options, Video):
         return _tell(write_video(options), options.out / SHARDS, as_json=options.json)
     cleaning = options.clean.cleaning() if isinstance(options, Images) else None
@@ -212,9 +217,10 @@ def _write_faces(options: Faces) -> int:
 
 def _read(source: Source) -> Collection:
     try:
-        return source.read()
+        with reaching(source.root):
+            return source.read()
     except OSError as error:
-        raise refuse(error.filename or "ROOT", f"cannot be read: {error.strerror or error}") from error
+        raise refuse(error.filename or source.root, f"cannot be read: {error.strerror or error}") from error
 
 
 def _write_shards(source: Source) -> int:
@@ -229,7 +235,7 @@ def _write_shards(source: Source) -> int:
             resume=to.resume,
             drops=found.drops,
             track=found.track,
-            source=f"{type(source).__name__} {source.root}",
+            source=_named(source),
         )
     if isinstance(found, Delivery):
         coverage = found.coverage_markdown()
@@ -240,17 +246,32 @@ def _write_shards(source: Source) -> int:
 
 def _write_cleaned(source: Source, cleaning: Cleaning) -> int:
     to, out, found = source.output, as_path(source.output.out), _read(source)
-    manifest = write_images(found, out, cleaning, slots=to.slots, resume=to.resume, overwrite=to.overwrite)
+    manifest = write_images(
+        found, out, cleaning, slots=to.slots, resume=to.resume, overwrite=to.overwrite, source=_named(source)
+    )
     return _tell(manifest, out / SHARDS, as_json=to.json)
+
+
+def _named(source: Source) -> str:
+    """What the manifest says of the source."""
+    return f"{type(source).__name__} {source.root}"
 
 
 def _tell(manifest: Manifest, shards: Path, *, as_json: bool) -> int:
     """Print what was written; returns the exit code."""
-    _report(plain(manifest), as_json=as_json, folder=str(shards))
+    _report(plain(manifest) if as_json else _counts(manifest), as_json=as_json, folder=str(shards))
     if not manifest.dropped:
         return 0
     print(f"{manifest.dropped:,} images, files or labels were left out: see {shards / DROPS}", file=sys.stderr)
     return WITH_DROPS
+
+
+def _counts(manifest: Manifest) -> dict[str, object]:
+    """What a manifest holds, for a person: the files are counted, and rare image sizes too."""
+    usual = dict(Counter(manifest.image_sizes).most_common(MOST_SIZES))
+    rest = sum(manifest.image_sizes.values()) - sum(usual.values())
+    sizes = usual | ({"other sizes": rest} if rest else {})
+    return {**plain(manifest), "files": len(manifest.files), "image_sizes": sizes}
 
 
 def _report(counts: dict[str, object], *, as_json: bool, folder: str) -> None:
@@ -258,5 +279,13 @@ def _report(counts: dict[str, object], *, as_json: bool, folder: str) -> None:
         print(json.dumps(counts))
         return
     for name, value in counts.items():
-        print(f"{name}: {value}")
+        print(f"{name}: {_line(value)}")
     print(f"written to {folder}")
+
+
+def _line(value: object) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(
+        f"{name} ({_line(item)})" if isinstance(item, dict) else f"{name} {item}" for name, item in value.items()
+    )

@@ -5,21 +5,21 @@ Beside OUT/shards they leave the crops, in the official layout, and notes of wha
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from abaw.data.choices import update_choices
-from abaw.data.clean_images import NOTES, Cleaning, clean_images
-from abaw.data.cropping import Alignment
+from abaw.data.clean_images import NOTES, Cleaning, check_places, clean_images
+from abaw.data.cropping import CROPS, Alignment
 from abaw.data.detectors.detector import DetectorConfig, find_weights
 from abaw.data.frames import Collection
 from abaw.data.shards import Manifest, Preprocessing, write_shards
 from abaw.data.storage import is_remote
-from abaw.data.video import CHOICES_FILE, CROPS, SHEETS, VIDEOS, VideoConfig, find_videos, prepare_videos
-from abaw.problems import refuse
+from abaw.data.video import CHOICES_FILE, SHEETS, VIDEOS, VideoConfig, find_videos, prepare_videos
+from abaw.problems import BadInput, Problem, refuse
 from experiments.ray_session import ray_session
 
 SHARDS = "shards"
@@ -45,15 +45,24 @@ class AlignOptions:
     """JPEG quality of what is written, 1 to 100."""
 
     def alignment(self) -> Alignment | None:
-        """What `--align` asks for; BadInput when an option is out of range or the detector is not there."""
+        """What `--align` asks for; BadInput when an option is out of range or unused, or the detector is not there."""
         if not 1 <= self.quality <= 100:
             raise refuse("--quality", f"is {self.quality}; expected 1 to 100")
         if min(self.size, self.min_side) < 1:
             raise refuse("--size", f"is {self.size}, --min-side is {self.min_side}; expected 1 or more")
         if not self.align:
+            self.refuse_unused("detector", "weights", "weights_sha256", "size", "choose", without="--align")
             return None
         config = DetectorConfig(backend=self.detector, weights=self.weights, weights_sha256=self.weights_sha256)
         return Alignment(weights=find_weights(config), size=self.size, min_side=self.min_side)
+
+    def refuse_unused(self, *names: str, without: str) -> None:
+        """BadInput when one of these options is given, which has no effect without another."""
+        given = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+        message = f"has no effect without {without}; give that too, or leave this out"
+        unused = [Problem(path=f"--{name.replace('_', '-')}", message=message) for name in given if name in names]
+        if unused:
+            raise BadInput(unused)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +81,12 @@ class CleanOptions(AlignOptions):
         alignment = self.alignment()
         if not 0 <= self.near <= 16:
             raise refuse("--near", f"is {self.near}; expected 0 to 16")
+        if not self.align:
+            self.refuse_unused("quality", without="--align")
+        if not self.deduplicate:
+            self.refuse_unused("near", without="--deduplicate")
         if not (self.align or self.deduplicate):
+            self.refuse_unused("min_side", without="--align or --deduplicate")
             return None
         near = self.near if self.deduplicate else None
         return Cleaning(
@@ -84,7 +98,7 @@ class CleanOptions(AlignOptions):
 class Video(AlignOptions):
     """Raw videos to frames, or with --align to face crops, a contact sheet each, and shards."""
 
-    paths: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="ROOT [ROOT ...] OUT")]
+    paths: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ROOT [ROOT ...] OUT")]
     """Videos, or folders with videos at any depth (mp4, avi, mkv, mov, webm); last the folder to write: crops/,
     sheets/, choices.csv and shards/; it must be empty, absent, or hold choices.csv alone."""
     choose: Literal["largest", "left", "right", "nearest"] = "largest"
@@ -101,15 +115,21 @@ class Video(AlignOptions):
     @property
     def out(self) -> Path:
         """The folder to write."""
-        return self.paths[-1]
+        return Path(self.paths[-1])
 
 
 def write_video(options: Video) -> Manifest:
     """Videos to OUT/crops, OUT/sheets and OUT/shards. BadInput before anything is written or removed."""
     if len(options.paths) < 2:
         raise refuse("abaw prepare video", f"{len(options.paths)} path; expected ROOT [ROOT ...] OUT")
+    local = "is not a local folder; videos are read from local folders, and crops written to them"
+    if remote := [Problem(path=path, message=local) for path in options.paths if is_remote(path)]:
+        raise BadInput(remote)
+    if not options.align:
+        options.refuse_unused("min_side", without="--align")
     config = VideoConfig(alignment=options.alignment(), choose=options.choose, quality=options.quality)
-    videos, drops = find_videos(options.paths[:-1])
+    *roots, _ = options.paths
+    videos, drops = find_videos([Path(root) for root in roots])
     ours = (CROPS, SHEETS, VIDEOS, SHARDS, CHOICES_FILE)
     _claim(options.out, ours, go_on=options.resume or options.overwrite)
     choices = update_choices(options.out / CHOICES_FILE, list(videos), options.choose) if options.align else {}
@@ -118,22 +138,25 @@ def write_video(options: Video) -> Manifest:
     whole = Preprocessing(crop="whole frames")
     with ray_session():
         found = prepare_videos(videos, options.out, config, choices=choices, drops=drops)
-        return _write(found, options.out, options.slots, config.alignment.preprocessing if config.alignment else whole)
+        made = config.alignment.preprocessing if config.alignment else whole
+        return _write(found, options.out, options.slots, made, source=f"Video {' '.join(roots)}")
 
 
 def write_images(
-    found: Collection, out: Path, cleaning: Cleaning, *, slots: int, resume: bool, overwrite: bool
+    found: Collection, out: Path, cleaning: Cleaning, *, slots: int, resume: bool, overwrite: bool, source: str
 ) -> Manifest:
     """Image sets to OUT/shards, and with alignment to OUT/crops. BadInput before anything is written or removed."""
     _claim(out, (CROPS, NOTES, SHARDS), go_on=resume or overwrite)
+    check_places(found, out)
     if overwrite:
         _remove(out, (CROPS, NOTES))
     with ray_session():
         kept = clean_images(found, out, cleaning)
-        return _write(kept, out, slots, cleaning.alignment.preprocessing if cleaning.alignment else Preprocessing())
+        made = cleaning.alignment.preprocessing if cleaning.alignment else Preprocessing()
+        return _write(kept, out, slots, made, source=source)
 
 
-def _write(found: Collection, out: Path, slots: int, preprocessing: Preprocessing) -> Manifest:
+def _write(found: Collection, out: Path, slots: int, preprocessing: Preprocessing, *, source: str) -> Manifest:
     # The crops are what takes long and what is resumed; the shards are made of them anew.
     return write_shards(
         found.frames,
@@ -143,6 +166,7 @@ def _write(found: Collection, out: Path, slots: int, preprocessing: Preprocessin
         drops=found.drops,
         track=found.track,
         preprocessing=preprocessing,
+        source=source,
     )
 
 

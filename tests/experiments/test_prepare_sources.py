@@ -107,6 +107,19 @@ def test_several_image_folders_and_the_annotations_are_named_on_the_command_line
     assert [tuple(row.values()) for row in rows] == [("v", 0.5, "train"), ("w", None, "unlabelled")]
 
 
+def test_a_person_reads_counts_and_not_a_line_a_file(root, tmp_path, capsys):
+    for k in range(7):
+        (root / "p").mkdir(parents=True, exist_ok=True)
+        (root / "p" / f"{k}.jpg").write_bytes(simplejpeg.encode_jpeg(np.zeros((16 + k // 2, 16, 3), np.uint8)))
+        (root / "p" / f"{k + 7}.jpg").write_bytes(simplejpeg.encode_jpeg(np.zeros((40 + k, 16, 3), np.uint8)))
+    assert run(["prepare", "images", str(root), str(tmp_path / "out"), "--slots", "3"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "files: 3" in printed
+    assert "image_sizes: 16x16 2, 17x16 2, 18x16 2, 19x16 1, 40x16 1, other sizes 6" in printed
+    assert "splits: unlabelled (frames 14, videos 1, va 0, expr 0, au 0)" in printed
+    assert f"source: Images {root}" in printed
+
+
 def test_seven_classes_of_affectnet_are_an_option(root, tmp_path, capsys):
     affectnet(root)
     assert run(["prepare", "affectnet", str(root), str(tmp_path / "out"), "--classes", "7", "--json"]) == WITH_DROPS

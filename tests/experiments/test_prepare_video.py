@@ -28,6 +28,7 @@ def test_videos_become_aligned_shards_and_a_second_run_follows_the_table(
     manifest = json.loads(printed.out)
     assert (manifest["frames"], manifest["videos"], manifest["dropped"]) == (3, 1, 1)
     assert manifest["image_sizes"] == {"64x64": 3}
+    assert manifest["source"] == f"Video {root}"
     assert manifest["preprocessing"]["alignment"].startswith("similarity transform on the eyes, by mediapipe face_land")
     assert manifest["preprocessing"]["crop"] == "eyes at .34 and .66 of the width, .46 of the height"
     assert pl.read_parquet(out / "shards" / "drops.parquet").rows() == [(f"{root / 'clip.mp4'}:2", "no face")]
@@ -61,6 +62,7 @@ def test_images_without_duplicates_become_shards(local_ray, astronaut_HWC, tmp_p
     manifest = json.loads(capsys.readouterr().out)
     assert (manifest["frames"], manifest["dropped"]) == (1, 1)
     assert manifest["preprocessing"]["crop"] == "as delivered"
+    assert manifest["source"] == f"Images {root}"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,22 @@ def test_images_without_duplicates_become_shards(local_ray, astronaut_HWC, tmp_p
             "--weights: mediapipe needs its face_landmarker",
         ),
         (["images", "IN", "OUT", "--near", "17"], "--near: is 17; expected 0 to 16"),
+        (
+            ["images", "IN", "OUT", "--near", "4"],
+            "--near: has no effect without --deduplicate; give that too, or leave",
+        ),
+        (["images", "IN", "OUT", "--min-side", "9"], "--min-side: has no effect without --align or --deduplicate;"),
+        (["images", "IN", "OUT", "--deduplicate", "--choose", "left"], "--choose: has no effect without --align;"),
+        (["images", "IN", "OUT", "--deduplicate", "--quality", "50"], "--quality: has no effect without --align;"),
+        (["video", "IN", "OUT", "--min-side", "9"], "--min-side: has no effect without --align;"),
+        (["video", "IN", "OUT", "--size", "9"], "--size: has no effect without --align;"),
+        (["video", "IN", "OUT", "--slots", "0"], "--slots: is 0; expected 1 to 65,536"),
+        (["images", "IN", "OUT", "--deduplicate", "--slots", "-1"], "--slots: is -1; expected 1 to 65,536"),
+        (["lsd", "IN", "OUT", "--slots", "65537"], "--slots: is 65537; expected 1 to 65,536"),
+        (["video", "IN", "OUT", "--resume", "--overwrite"], "--resume: is given with --overwrite: --resume keeps what"),
+        (["lsd", "IN", "OUT", "--resume", "--overwrite"], "--resume: is given with --overwrite: --resume keeps what"),
+        (["video", "s3://b/in", "OUT"], "s3://b/in: is not a local folder; videos are read from local folders, and"),
+        (["video", "IN", "s3://b/out"], "s3://b/out: is not a local folder; videos are read from local folders, and"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(arguments, message, tmp_path, monkeypatch, capsys):

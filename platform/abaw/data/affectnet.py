@@ -29,6 +29,7 @@ NEEDED = ("subDirectory_filePath", *LABELS)
 OFFICIAL = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", *LABELS)
 """Columns of a table that was delivered without a header."""
 NOT_ANNOTATED = -2.0
+NPY_BEGINS = b"\x93NUMPY"
 NPY_BYTES = 4096
 """No annotation of one value is larger; a larger file is not opened as one."""
 
@@ -75,7 +76,9 @@ def _from_tables(root: Path, tables: Sequence[Path], files: pl.DataFrame) -> tup
     found = rows.drop("path").join(files.with_columns(key=key), on="key", how="left", maintain_order="left")
     unclear = found.filter(pl.col("path").is_not_null() & ~pl.col("key").is_first_distinct())
     if unclear.height:
-        message = f"is the second of {unclear.height + 1} images for {unclear['key'][0]}; expected one, move one away"
+        first = unclear["key"][0]
+        number = (found["key"] == first).sum()
+        message = f"is the second of {number} images for {first}; expected one, move one away"
         raise refuse(unclear["path"][0], message)
     absent = found.filter(pl.col("path").is_null()).select("place", "subDirectory_filePath").rows()
     gone = [(place, f"{name} is not below {root}") for place, name in absent]
@@ -127,11 +130,11 @@ def _from_folders(files: pl.DataFrame) -> tuple[pl.DataFrame, Drops]:
 
 def _scalar(content: bytes | OSError) -> str | None:
     """The one value of a .npy file as text; None where there is none."""
-    if isinstance(content, OSError) or len(content) > NPY_BYTES:
+    if isinstance(content, OSError) or len(content) > NPY_BYTES or not content.startswith(NPY_BEGINS):
         return None
     try:
         return str(np.load(io.BytesIO(content), allow_pickle=False).item())
-    except (ValueError, EOFError, MemoryError):
+    except Exception:  # NumPy reads the header as Python source, which torn bytes fail in more ways than can be named
         return None
 
 

@@ -55,13 +55,16 @@ class Delivery(Collection):
         return describe_coverage(self.coverage(), conflicts=self.conflicts, unplaced=self.unplaced, drops=self.drops)
 
 
-def read_affwild2(root: Path, *, images: Sequence[Path] = (), annotations: Path | None = None) -> Delivery:
+def read_affwild2(
+    root: Path, *, images: Sequence[Path] = (), annotations: Path | None = None, template: Path | None = None
+) -> Delivery:
     """Read a delivery; no image is opened.
 
     Args:
         root: holds everything in the layout above.
         images: folders of crops, where they are not below `root` under their usual names.
         annotations: folder that holds the challenge folders, where it is not `root` or at most two folders down.
+        template: a test template that lies outside `test_templates`; its videos are the split `test`.
 
     A value that is no label is null and a row of the drop table. Raises BadInput for what would shift or mix labels:
     missing folders, wrong headers, lines with another number of values, videos in two sets.
@@ -73,7 +76,7 @@ def read_affwild2(root: Path, *, images: Sequence[Path] = (), annotations: Path 
     unreadable: Drops = []
     places = _places(root, unreadable)
     found = _attempt(problems, lambda: find_images(_image_roots(root, images)))
-    named = _attempt(problems, lambda: _template_frames(root / TEMPLATES))
+    named = _attempt(problems, lambda: _template_frames(_templates(root, template)))
     label_root = annotations or _attempt(problems, lambda: _annotation_root(root, places))
     if label_root:
         places += _places(label_root, unreadable)
@@ -152,7 +155,8 @@ def _read_labels(
             rows = _attempt(problems, partial(read_annotations, folder, task, misfits=misfits))
             if rows is not None:
                 tables.append(LabelTable(source=challenge, split=SETS[folder.name], path=folder, rows=rows))
-    for path in [folder / name for folder in dict.fromkeys(places) for name in LISTS]:
+    folders = {folder.resolve(): folder for folder in places}.values()  # one folder may be spelled in two ways
+    for path in [folder / name for folder in folders for name in LISTS]:
         rows = _attempt(problems, partial(read_mtl_list, path, misfits=misfits)) if path.is_file() else None
         if rows is not None:
             tables.append(LabelTable(source="mtl", split=LISTS[path.name], path=path, rows=rows))
@@ -207,11 +211,16 @@ def _overlaps(tables: Sequence[LabelTable]) -> list[Problem]:
     return problems
 
 
-def _template_frames(folder: Path) -> pl.DataFrame:
+def _templates(root: Path, template: Path | None) -> list[Path]:
+    folder = root / TEMPLATES
+    return [*(sorted(folder.glob("*.txt")) if folder.is_dir() else []), *([template] if template else [])]
+
+
+def _template_frames(paths: Sequence[Path]) -> pl.DataFrame:
     """`video` and `frame` of every row of the test templates; frame is null in lists of video names."""
     tables = [pl.DataFrame(schema={"video": pl.String, "frame": pl.Int32})]
     problems: list[Problem] = []
-    for path in sorted(folder.glob("*.txt")) if folder.is_dir() else []:
+    for path in paths:
         try:
             lines = pl.Series(path.read_bytes().decode("utf-8-sig").splitlines(), dtype=pl.String)
         except (OSError, UnicodeDecodeError) as error:

@@ -32,8 +32,13 @@ def read_cexpr(root: Path) -> Collection:
     labelled = pl.col("video").is_in(labels["video"].unique().implode())
     rows = rows.with_columns(split=pl.when(labelled).then(pl.lit("train")).otherwise(pl.lit("test")))
     rows = rows.filter(pl.col("path").is_not_null() | pl.col("expression").is_not_null())
-    left_out: Drops = [drop for drop in drops if drop[0] not in set(files)]
+    left_out: Drops = [(path, _why(path, reason)) for path, reason in drops if path not in set(files)]
     return Collection(frames=frame_table(rows), drops=drop_table([*left_out, *misfit_drops(misfits)]), track="cexpr")
+
+
+def _why(path: str, reason: str) -> str:
+    """The reason of a drop; a text file would be the labels of the video of its name."""
+    return f"no video {as_path(path).stem} has crops; expected <video>.txt" if path.endswith(".txt") else reason
 
 
 def _read_labels(files: Iterable[str]) -> tuple[pl.DataFrame, list[Problem]]:

@@ -1,14 +1,17 @@
 """Cleaning of image sets: pictures that cannot be used and duplicates left out, faces cut out where asked for.
 
-The pictures go in groups, one Ray task each. A group leaves a note named by the hash of its rows and of the options, so
-a run that resumes repeats only the groups without one. Crops are OUT/crops/<video>/%05d.jpg.
+The pictures go in groups, one Ray task each. A group leaves a note, named by the hash of its rows, which says what it
+was made from: a run that resumes repeats the groups that have no note, or other options or files. Crops are
+OUT/crops/<video>/%05d.jpg.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,17 +19,17 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from abaw.data.clean import Reason, difference_hash, duplicate_drops
-from abaw.data.cropping import Alignment, Cropper, open_cropper
+from abaw.data.cropping import CROPS, Alignment, Cropper, open_cropper
 from abaw.data.frames import Collection, drop_table
 from abaw.data.shard_file import check_jpeg
-from abaw.data.storage import read_files
+from abaw.data.storage import is_remote, read_files
 from abaw.data.tasks import run_tasks
-from abaw.problems import refuse
+from abaw.problems import BadInput, Problem, refuse
 from abaw.runs import key_of, plain, write_json
 
 GROUP = 256
 """Pictures of a task."""
-CROPS, NOTES = "crops", "notes"
+NOTES = "notes"
 Row = tuple[str, int, str]
 """video, frame, path"""
 
@@ -65,19 +68,21 @@ class Checked:
 def clean_images(found: Collection, out: Path, cleaning: Cleaning) -> Collection:
     """The pictures that are kept, and the drops, on the Ray that is connected; of duplicates the first is kept.
 
-    Duplicates are looked for among pictures with no other reason to be left out. BadInput when nothing is left.
+    Duplicates are looked for among pictures with no other reason to be left out. BadInput as for `check_places`, and
+    when nothing is left.
     """
+    check_places(found, out)
     present = found.frames.filter(pl.col("path").is_not_null())
     rows = present.select("video", "frame", "path").rows()
     groups = [rows[start : start + GROUP] for start in range(0, len(rows), GROUP)]
+    # The crops of a group that is no more may be overwritten: its note does not hold any longer.
+    _remove_others(out.absolute() / NOTES, "*.json", {str(_note(group, out.absolute())) for group in groups})
     notes = run_tasks(check_group, [(group, out.absolute(), cleaning) for group in groups], title="pictures")
-    checked = [Checked(**row) for note in notes for row in json.loads(Path(note).read_text())]
+    checked = [Checked(**row) for note in notes for row in json.loads(Path(note).read_text())["pictures"]]
     drops = [(row.path, row.reason) for row in checked if row.reason]
     if cleaning.near is not None:
         kept = ((row.path, row.digest, row.hash) for row in checked if not row.reason)
-        duplicates = duplicate_drops(kept, distance=cleaning.near)
-        _remove_crops(checked, {path for path, _ in duplicates})
-        drops += duplicates
+        drops += duplicate_drops(kept, distance=cleaning.near)
     left_out = drop_table(drops)
     images = pl.DataFrame(
         [(row.path, row.image) for row in checked], schema={"path": pl.String, "image": pl.String}, orient="row"
@@ -87,6 +92,8 @@ def clean_images(found: Collection, out: Path, cleaning: Cleaning) -> Collection
     if frames["path"].is_null().all():
         path, reason = left_out.row(0)
         raise refuse(path, f"{reason}; none of the {len(rows)} pictures is left")
+    # Others are of duplicates, of earlier options or of pictures that are no more.
+    _remove_others(out.absolute() / CROPS, "*.jpg", set(frames["image"]))
     return Collection(
         frames=frames.with_columns(path="image").select(found.frames.columns),
         drops=pl.concat([found.drops, left_out]).sort("path", "reason"),
@@ -94,13 +101,56 @@ def clean_images(found: Collection, out: Path, cleaning: Cleaning) -> Collection
     )
 
 
+def check_places(found: Collection, out: Path) -> None:
+    """BadInput when a crop would lie outside the folder of crops, or overwrite a picture that lies in it."""
+    videos = found.frames["video"].unique().sort()
+    outside = [video for video in videos if Path(video).is_absolute() or ".." in Path(video).parts]
+    problems = [Problem(path=video, message="names no folder below that of the crops; rename it") for video in outside]
+    crops = (out / CROPS).resolve()
+    folders = found.frames["path"].drop_nulls().str.extract("^(.*)/").drop_nulls().unique().sort()
+    local = [folder for folder in folders if not is_remote(folder)]
+    inside = [folder for folder in local if Path(folder).resolve().is_relative_to(crops)]
+    message = f"lies in {crops}, where its crops would overwrite it; give another folder to write"
+    problems += [Problem(path=folder, message=message) for folder in inside]
+    if problems:
+        raise BadInput(problems)
+
+
 def check_group(rows: Sequence[Row], out: Path, cleaning: Cleaning) -> str:
-    """Check the pictures of a group and write their crops, unless its note is there (a Ray task); the note's path."""
-    note = out / NOTES / f"{key_of([plain(list(rows)), plain(cleaning)])}.json"
-    if not note.is_file():
+    """Check the pictures of a group and write their crops, unless that is done (a Ray task); the path of its note."""
+    note, made = _note(rows, out), _made_from(rows, cleaning)
+    if not _is_done(note, made):
+        note.unlink(missing_ok=True)
         with open_cropper(cleaning.alignment) as cropper:
-            write_json(note, [plain(checked) for checked in _check(rows, out, cleaning, cropper)])
+            pictures = [plain(checked) for checked in _check(rows, out, cleaning, cropper)]
+        write_json(note, {"made": made, "pictures": pictures})
     return str(note)
+
+
+def _note(rows: Sequence[Row], out: Path) -> Path:
+    return out / NOTES / f"{key_of(list(rows))}.json"
+
+
+def _is_done(note: Path, made: Any) -> bool:
+    """Whether the note is there, made from the same, and so are the crops that it names."""
+    if not note.is_file():
+        return False
+    stored = json.loads(note.read_text())
+    crops = (row["image"] for row in stored["pictures"] if row["image"] != row["path"])
+    return bool(stored["made"] == made) and all(map(os.path.isfile, crops))
+
+
+def _made_from(rows: Sequence[Row], cleaning: Cleaning) -> list[Any]:
+    """All that the pictures of a group depend on: the options, and size and time of each file that lies here."""
+    return [plain(cleaning), [_status(path) for _, _, path in rows]]
+
+
+def _status(path: str) -> list[int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _check(rows: Sequence[Row], out: Path, cleaning: Cleaning, cropper: Cropper | None) -> Iterator[Checked]:
@@ -120,18 +170,18 @@ def _check(rows: Sequence[Row], out: Path, cleaning: Cleaning, cropper: Cropper 
         yield Checked(path=path, image=image, reason=reason, digest=digest, hash=bits)
 
 
-def _remove_crops(checked: Sequence[Checked], left_out: Set[str]) -> None:
-    """What lies in the folder of crops is what the frame table names."""
-    for row in checked:
-        if row.path in left_out and row.image != row.path:
-            Path(row.image).unlink(missing_ok=True)
+def _remove_others(folder: Path, pattern: str, kept: Set[str]) -> None:
+    """Remove the files of a folder of ours that are none of `kept`."""
+    for path in folder.rglob(pattern):
+        if str(path) not in kept:
+            path.unlink()
 
 
 def _decode(content: bytes | OSError, min_side: int) -> tuple[NDArray[np.uint8] | None, str]:
     """The pixels, or the reason why there are none."""
     _, wrong = check_jpeg(content)
     if wrong or isinstance(content, OSError):
-        return None, Reason.CORRUPT.because(wrong)
+        return None, wrong
     pixels_HWC: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, colorspace="RGB")
     height, width = pixels_HWC.shape[:2]
     if min(height, width) < min_side:

@@ -13,6 +13,9 @@ from abaw.data.detectors.detector import Detector, Face, open_detector
 from abaw.data.detectors.weights import Weights
 from abaw.data.shards import Preprocessing
 
+CROPS = "crops"
+"""Folder of crops: <video>/00001.jpg, as in the official layout."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:

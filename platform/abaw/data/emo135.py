@@ -17,15 +17,17 @@ from abaw.problems import refuse
 from abaw.tracks import TRACKS
 
 CLASSES = len(TRACKS["emo135"].columns)
+NO_SPLIT = "its name says no split; expected train, val or test in it"
 EXPECTED = f"expected a class from 0 to {CLASSES - 1}"
 
 
 def read_emo135(root: Path) -> Collection:
     """The lists or class folders of `root`; lines and folders without a valid class are drops."""
-    lists = [root] if root.is_file() else _lists(root)
+    lists, others = ([root], []) if root.is_file() else _lists(root)
     if lists:
         read = [_read_list(path) for path in lists]
         images, drops = pl.concat([table for table, _ in read]), [drop for _, found in read for drop in found]
+        drops += [(str(path), NO_SPLIT) for path in others]
         images, repeated = leave_out(images, ~pl.col("path").is_first_distinct(), "is in an earlier list too")
         return collect(images, drops + repeated, source=root, track="emo135")
     images, drops = list_jpegs(root)
@@ -36,20 +38,21 @@ def read_emo135(root: Path) -> Collection:
     return collect(images, [*drops, *outside, *unclear], source=root, track="emo135")
 
 
-def _lists(root: Path) -> list[Path]:
+def _lists(root: Path) -> tuple[list[Path], list[Path]]:
+    """The text files of the folder that are named by a split, and the others."""
     if not root.is_dir():
         raise refuse(root, "no such folder or list; expected lists (train.txt, val.txt) or folders of class folders")
-    files = [path for path in root.iterdir() if path.name.endswith(".txt") and path.is_file()]
-    names = pl.Series([path.name for path in files], dtype=pl.String)
-    kept = [path for path, said in zip(files, names.str.contains(SPLIT_NAME), strict=True) if said]
-    return sorted(kept, key=str)
+    files = sorted((path for path in root.iterdir() if path.name.endswith(".txt") and path.is_file()), key=str)
+    named = pl.Series([path.name for path in files], dtype=pl.String).str.contains(SPLIT_NAME)
+    lists = [path for path, said in zip(files, named, strict=True) if said]
+    return lists, [path for path in files if path not in lists]
 
 
 def _read_list(path: Path) -> tuple[pl.DataFrame, Drops]:
     """The images of a list with `split` and `expression`."""
     split = pl.select(split_named(pl.lit(path.name))).item()
     if split is None:
-        raise refuse(path, "its name says no split; expected train, val or test in it")
+        raise refuse(path, NO_SPLIT)
     lines, drops = read_lines(path)
     parts = pl.col("text").str.extract_groups(r"^(?<text>.*\S)\s+(?<label>[0-9]{1,3})$")
     expression = parts.struct.field("label").cast(pl.Int16)

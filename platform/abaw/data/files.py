@@ -113,11 +113,7 @@ def _is_text(name: str) -> bool:
 def _remote_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
     """One listing of all keys below, which object stores page through, rather than one a folder."""
     found: dict[str, list[str]] = {}
-    try:
-        keys = file_sizes(root)
-    except OSError as error:
-        raise refuse(root, f"cannot be listed: {error}") from error
-    for key in keys:
+    for key in file_sizes(root):
         *folders, name = key.split("/")
         if name and not any(part.startswith(".") for part in (*folders, name)):
             found.setdefault("/".join(folders), []).append(name)

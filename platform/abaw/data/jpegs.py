@@ -28,7 +28,7 @@ class JpegColumn:
 
     def __init__(self, shards: Path, files: Sequence[ShardFile]) -> None:
         self._shards, self._files = shards, files
-        self._open: dict[int, pa.BinaryArray] = {}
+        self._open: dict[int, pa.ChunkedArray] = {}
         self._locks = [threading.Lock() for _ in files]
 
     def jpeg(self, file: int, row: int) -> NDArray[np.uint8]:
@@ -71,18 +71,18 @@ def resize(pixels_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _mapped(shards: Path, file: ShardFile) -> pa.BinaryArray:
-    """The image column of a Parquet file as an Arrow array that lies on disk."""
-    path = copies_folder(shards) / f"{file.sha256[:16]}.arrow"
+def _mapped(shards: Path, file: ShardFile) -> pa.ChunkedArray:
+    """The image column of a Parquet file as an Arrow column that lies on disk."""
+    path = copies_folder(shards) / file.copy_name
     if not path.is_file():
-        with open_parquet(shards / file.path) as stored:
-            table = stored.read(columns=["image"]).combine_chunks()
         path.parent.mkdir(parents=True, exist_ok=True)
         # Two workers may get here at once: both write the same bytes, and the second replaces the first.
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        with open_parquet(shards / file.path) as stored, pa.OSFile(str(partial), "wb") as sink:
+            schema = pa.schema([stored.schema_arrow.field("image")])
+            with pa.ipc.new_file(sink, schema) as writer:
+                # A chunk a row group: a chunk of binary values holds 2 GiB at most, a file may hold more.
+                for group in range(stored.num_row_groups):
+                    writer.write_table(stored.read_row_group(group, columns=["image"]))
         partial.replace(path)
-    column = pa.ipc.open_file(pa.memory_map(str(path))).read_all()["image"]
-    assert column.num_chunks == 1, f"{path} holds one chunk"
-    return column.chunk(0)
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()["image"]

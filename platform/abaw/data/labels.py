@@ -1,7 +1,7 @@
 """Labels of one frame from several files: the challenges' own annotations and the multi-task lists.
 
-A challenge's own label is used where there is one; elsewhere the multi-task label is. Where both are there and differ,
-the frame is counted.
+Label by label, the challenge's own is used where there is one; elsewhere the multi-task label is. Where both are there
+and differ, the frame is counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,10 +41,9 @@ def merge_labels(tables: Sequence[LabelTable]) -> tuple[pl.DataFrame, dict[str, 
         rows = rows.join(part, on=KEY, how="left")
     chosen, conflicts = [], {}
     for task in MTL.tasks:
-        own = pl.any_horizontal(pl.col(task.label_columns).is_not_null())
         gap = [(pl.col(name) - pl.col(f"{name}_listed")).abs() > ROUNDING for name in task.label_columns]
         conflicts[task.name] = int(rows.select(pl.any_horizontal(gap).sum()).item())
-        chosen += [pl.when(own).then(name).otherwise(f"{name}_listed").alias(name) for name in task.label_columns]
+        chosen += [pl.coalesce(name, f"{name}_listed").alias(name) for name in task.label_columns]
     return rows.select(*KEY, *chosen), conflicts
 
 

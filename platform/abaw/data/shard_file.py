@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import simplejpeg
 
 from abaw.data.frames import SCHEMA
-from abaw.data.storage import appearing, as_path, open_parquet, read_files, sha256_of, write_text
+from abaw.data.storage import appearing, as_path, open_parquet, reaching, read_files, sha256_of, write_text
+from abaw.problems import BadInput
 
 REPORTS = ".reports"
 """Folder beside the slots: what is known of each file, by which an interrupted run goes on."""
@@ -36,9 +37,10 @@ def write_planned_file(job: dict[str, Any], *, plan: str, out: str) -> dict[str,
     Returns its `report` as JSON, or the `error` of a disk or network that failed: Ray Data would hide what was raised.
     """
     try:
-        rows = open_parquet(as_path(plan)).read_row_group(int(job["group"]))
-        report = write_file(rows, file=str(job["file"]), slot=int(job["slot"]), out=out)
-    except OSError as error:
+        with reaching(out):
+            rows = open_parquet(as_path(plan)).read_row_group(int(job["group"]))
+            report = write_file(rows, file=str(job["file"]), slot=int(job["slot"]), out=out)
+    except (BadInput, OSError) as error:
         return {"report": "", "error": str(error)}
     return {"report": json.dumps(report), "error": ""}
 

@@ -26,7 +26,7 @@ from rich.progress import track as progress
 
 from abaw.data.frames import DROP_SCHEMA, KEY, SCHEMA, annotated, residues
 from abaw.data.shard_file import REPORTS, write_planned_file
-from abaw.data.storage import appearing, as_path, file_sizes, parquet_source, remove_folder, write_text
+from abaw.data.storage import appearing, as_path, file_sizes, parquet_source, reaching, remove_folder, write_text
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import TRACKS
 
@@ -34,6 +34,7 @@ LOG = logging.getLogger(__name__)
 SCHEMA_VERSION = 2
 FILES_READ = 8
 """Files that are read at a time: on a remote file system each waits for the network."""
+MOST_SLOTS = 65_536
 MANIFEST, DROPS, CACHE, PLAN = "manifest.json", "drops.parquet", ".arrow", ".plan.parquet"
 
 
@@ -66,6 +67,11 @@ class ShardFile:
     last_video: str
     """and none after this one."""
 
+    @property
+    def copy_name(self) -> str:
+        """The Arrow file that its images are copied to, see `abaw.data.jpegs`."""
+        return f"{self.sha256[:16]}.arrow"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -89,6 +95,18 @@ class Manifest:
     preprocessing: Preprocessing
     slots: int
     files: tuple[ShardFile, ...]
+
+
+def check_options(*, slots: int, overwrite: bool, resume: bool) -> None:
+    """BadInput for options of `write_shards` that cannot be."""
+    problems = []
+    if not 1 <= slots <= MOST_SLOTS:
+        problems.append(Problem(path="--slots", message=f"is {slots}; expected 1 to {MOST_SLOTS:,}"))
+    if overwrite and resume:
+        what = "--resume keeps what is done, --overwrite does it again; give one of them"
+        problems.append(Problem(path="--resume", message=f"is given with --overwrite: {what}"))
+    if problems:
+        raise BadInput(problems)
 
 
 def write_shards(
@@ -121,13 +139,15 @@ def write_shards(
         source: where the frames come from, in words.
 
     Raises:
-        BadInput: `out` holds something and neither `overwrite` nor `resume` is given, a frame is there twice, no image
-            is left, or `out` cannot be written.
+        BadInput: `out` holds something and not one of `overwrite` and `resume` is given, `slots` is not 1 to 65,536, a
+            frame is there twice, no image is left, or `out` cannot be written.
     """
+    check_options(slots=slots, overwrite=overwrite, resume=resume)
     out = as_path(out).absolute()
     places = _places(frames, slots)
-    _claim(out, overwrite=overwrite, resume=resume)
-    jobs = _plan(frames, places, rows_per_file, out / PLAN)
+    with reaching(out):
+        _claim(out, overwrite=overwrite, resume=resume)
+        jobs = _plan(frames, places, rows_per_file, out / PLAN)
     reports = sorted(_make_files(jobs, out), key=lambda report: report["file"])
     (out / PLAN).unlink()
     entries = tuple(ShardFile(**report["entry"]) for report in reports if report["entry"]["frames"])
@@ -137,9 +157,9 @@ def write_shards(
         dropped.write_parquet(local)
     if not entries:
         raise refuse(out, f"none of the {places.height} images can be used, see {DROPS}; first: {dropped.row(0)}")
-    _remove_strangers(
-        out, {entry.path for entry in entries} | {f"{REPORTS}/{report['file']}.json" for report in reports}
-    )
+    wanted = {f"{REPORTS}/{report['file']}.json" for report in reports}
+    wanted |= {name for entry in entries for name in (entry.path, f"{CACHE}/{entry.copy_name}")}
+    _remove_strangers(out, wanted)
     kept = frames.lazy().filter(pl.col("path").is_not_null() & ~pl.col("path").is_in(bad["path"].implode()))
     image_sizes = add_up([video["sizes"] for report in reports for video in report["videos"].values()])
     manifest = Manifest(
@@ -174,18 +194,25 @@ def read_manifest(shards: Path) -> Manifest:
 
 
 def load_manifest(shards: Path) -> Manifest:
-    """The manifest of a folder of shards, without a look at its files."""
+    """The manifest of a folder of shards, without a look at its files; BadInput where none is there, or damaged."""
     shards = as_path(shards)
     path = shards / MANIFEST
-    if not path.is_file():
-        unfinished = "the shards are unfinished; write them again with --resume or --overwrite"
-        raise refuse(path, f"no manifest: {unfinished if shards.is_dir() else 'no such folder'}")
-    stored = json.loads(path.read_text())
-    version = stored.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise refuse(path, f"schema version {version}; expected {SCHEMA_VERSION}; write them again")
-    files = tuple(ShardFile(**entry) for entry in stored.pop("files"))
-    return Manifest(files=files, preprocessing=Preprocessing(**stored.pop("preprocessing")), **stored)
+    with reaching(path):
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            unfinished = "the shards are unfinished; write them again with --resume or --overwrite"
+            raise refuse(path, f"no manifest: {unfinished if shards.is_dir() else 'no such folder'}") from error
+    try:
+        stored = json.loads(content)
+        version = stored["schema_version"]
+        if version == SCHEMA_VERSION:
+            files = tuple(ShardFile(**entry) for entry in stored.pop("files"))
+            return Manifest(files=files, preprocessing=Preprocessing(**stored.pop("preprocessing")), **stored)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise refuse(path, f"is damaged: {why}; write the shards again with --resume") from error
+    raise refuse(path, f"schema version {version}; expected {SCHEMA_VERSION}; write them again")
 
 
 def usual_size(image_sizes: Mapping[str, int]) -> int:
@@ -253,7 +280,8 @@ def _places(frames: pl.DataFrame, slots: int) -> pl.DataFrame:
     repeated = ordered.filter(pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY))
     if repeated.height:
         video, frame, row = repeated.row(0)
-        message = f"frame {frame} of video {video} is there {repeated.height} more times; expected one row a frame"
+        more = repeated.filter((pl.col("video") == video) & (pl.col("frame") == frame)).height
+        message = f"frame {frame} of video {video} is there {more} more times; expected one row a frame"
         raise refuse(frames["path"][row], message)
     return ordered.select("row", residues(ordered, slots).cast(pl.UInt16).alias("slot"))
 
@@ -311,7 +339,7 @@ def _make_files(jobs: list[dict[str, Any]], out: Path) -> Iterator[dict[str, Any
 def _remove_strangers(out: Path, wanted: set[str]) -> None:
     """Remove what an interrupted run, or one of other frames, left."""
     for name in file_sizes(out):
-        if name not in wanted and (name.startswith(("slot=", REPORTS)) or name.endswith(".partial")):
+        if name not in wanted and (name.startswith(("slot=", REPORTS, CACHE)) or name.endswith(".partial")):
             LOG.info("%s: %s is of an earlier run and is removed", out, name)
             (out / name).unlink()
 

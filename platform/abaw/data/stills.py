@@ -62,15 +62,17 @@ def read_lines(path: Path) -> tuple[pl.DataFrame, Drops]:
 
 
 def listed_images(source: Path, lines: pl.DataFrame, drops: Drops) -> tuple[pl.DataFrame, Drops]:
-    """The images whose paths are `text` in a list: adds `folder` and `name` (as listed) and `path`.
+    """The images whose paths are `text` in a list: adds `folder`, `name` and `path`.
 
-    Paths are relative to the folder of the list. A path listed before and a file that is no JPEG are drops.
+    Paths are relative to the folder of the list. `folder` is that of the text without its scheme, its first slash and
+    any `..`, so that it can name a video. A path listed before and a file that is no JPEG are drops.
     """
     text = pl.col("text").str.replace(r"^(\./)+", "")
     absolute = text.str.starts_with("/") | text.str.contains("://", literal=True)
+    folder = text.str.replace(r"^[^/:]+://", "").str.extract(r"^(.*)/[^/]*$").fill_null("").str.split("/")
     base = str(source.parent if "://" in str(source) else source.parent.absolute()) + "/"
     rows = lines.with_columns(
-        folder=text.str.extract(r"^(.*)/[^/]*$").fill_null(""),
+        folder=folder.list.eval(pl.element().filter(~pl.element().is_in(["", ".", ".."]))).list.join("/"),
         name=text.str.extract(r"([^/]*)$"),
         path=pl.when(absolute).then(text).otherwise(pl.lit(base) + text),
     )

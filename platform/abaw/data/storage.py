@@ -4,8 +4,11 @@ Credentials and endpoints come from where each file system looks for them (`AWS_
 or fsspec's configuration files). A local file never pays for this: millions of images are opened by `open` alone.
 """
 
+import errno
 import hashlib
+import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,7 +22,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
-from abaw.problems import refuse
+from abaw.problems import BadInput, refuse
 
 REQUESTS = 32
 """Files that one process fetches from a remote file system at a time: each waits for the network, not for the CPU."""
@@ -49,10 +52,28 @@ def is_remote(path: str | Path) -> bool:
     return "://" in str(path)
 
 
+@contextmanager
+def reaching(place: str | Path) -> Iterator[None]:
+    """BadInput for whatever a remote file system raises: each has errors of its own for network and credentials.
+
+    Where `place` is local, errors pass as they are.
+    """
+    try:
+        yield
+    except (AssertionError, BadInput):
+        raise
+    except Exception as error:
+        if not is_remote(place):
+            raise
+        why = f"{type(error).__name__}: {error}"
+        raise refuse(place, f"cannot be reached: {why}; check the network and the credentials") from error
+
+
 def read_files(paths: Sequence[str]) -> list[bytes | OSError]:
     """The content of each file, or why it cannot be had.
 
-    On a remote file system only a missing or forbidden file is an answer; a network that fails raises.
+    On a remote file system only a missing file is an answer; what fails for the network or the credentials is BadInput,
+    as the images would all be there with better ones.
     """
     if not any(map(is_remote, paths)):
         return [_read(path) for path in paths]
@@ -63,7 +84,8 @@ def read_files(paths: Sequence[str]) -> list[bytes | OSError]:
 def file_sizes(folder: Path) -> dict[str, int]:
     """The bytes of every file at any depth, by its path below the folder; empty where there is no such folder."""
     system, root = _file_system(folder)
-    found = system.find(root, detail=True)
+    with reaching(folder):
+        found = system.find(root, detail=True)
     return {name.removeprefix(root.rstrip("/") + "/"): int(entry["size"]) for name, entry in sorted(found.items())}
 
 
@@ -83,8 +105,9 @@ def appearing(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / path.name
             yield local
-            system, target = _file_system(path)
-            system.put_file(str(local), target)
+            with reaching(path):
+                system, target = _file_system(path)
+                system.put_file(str(local), target)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two tasks may write the same file, when a machine is lost and comes back: each has a name of its own.
@@ -130,7 +153,10 @@ def _file_system(path: Path) -> tuple[AbstractFileSystem, str]:
 
 def _read(path: str) -> bytes | OSError:
     try:
-        with open(path, "rb") as file:
+        # A pipe has no end to read to; without O_NONBLOCK, opening it would wait for a writer.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return OSError(errno.EINVAL, "is no regular file")
             return file.read()
     except OSError as error:
         return error
@@ -138,7 +164,8 @@ def _read(path: str) -> bytes | OSError:
 
 def _fetch(path: str) -> bytes | OSError:
     system, name = _file_system(as_path(path))
-    try:
-        return cast(bytes, system.cat_file(name))
-    except (FileNotFoundError, PermissionError) as error:
-        return error
+    with reaching(path):
+        try:
+            return cast(bytes, system.cat_file(name))
+        except FileNotFoundError as error:
+            return error

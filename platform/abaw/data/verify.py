@@ -87,8 +87,13 @@ def _check_counts(shards: Path, manifest: Manifest, *, drops: bool) -> list[Prob
     if frames != manifest.frames:
         problems.append(_wrong(shards, f"its files have {frames} frames; the manifest says {manifest.frames}"))
     if not drops:
-        problems.append(_wrong(shards / DROPS, "is missing; write the shards again with --resume"))
-    elif (found := open_parquet(shards / DROPS).metadata.num_rows) != manifest.dropped:
+        return [*problems, _wrong(shards / DROPS, "is missing; write the shards again with --resume")]
+    try:
+        found = open_parquet(shards / DROPS).metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        message = f"is no readable Parquet file: {error}; write the shards again with --resume"
+        return [*problems, _wrong(shards / DROPS, message)]
+    if found != manifest.dropped:
         problems.append(_wrong(shards / DROPS, f"holds {found} rows; the manifest says {manifest.dropped}"))
     return problems
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from abaw.data.choices import Stretch, choice_at
 from abaw.data.clean import Reason
 from abaw.data.contact_sheet import ContactSheet
-from abaw.data.cropping import Alignment, Cropped, Cropper, open_cropper
+from abaw.data.cropping import CROPS, Alignment, Cropped, Cropper, open_cropper
 from abaw.data.detectors.weights import need_extra
 from abaw.data.files import Drops, list_files, shown
 from abaw.data.frames import Collection, drop_table, frame_table
@@ -30,7 +30,7 @@ from abaw.problems import BadInput, Problem, refuse
 from abaw.runs import plain, write_json
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-CROPS, SHEETS, VIDEOS, CHOICES_FILE = "crops", "sheets", "videos", "choices.csv"
+SHEETS, VIDEOS, CHOICES_FILE = "sheets", "videos", "choices.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,8 @@ def _read_note(out: Path, path: Path, config: VideoConfig, stretches: Sequence[S
 def _made_from(path: Path, config: VideoConfig, stretches: Sequence[Stretch]) -> dict[str, Any]:
     """All that the frames of a video depend on: its bytes (by size and time), the options and the choices."""
     status = path.stat()
-    stretches = stretches or [Stretch(first=1, last=None, choose=config.choose)]
+    if not any(stretch.first == 1 and stretch.last is None for stretch in stretches):
+        stretches = [Stretch(first=1, last=None, choose=config.choose), *stretches]
     source = {"path": shown(str(path)), "bytes": status.st_size, "changed": status.st_mtime}
     alignment = plain(config.alignment)
     return {"source": source, "quality": config.quality, "alignment": alignment, "choices": plain(list(stretches))}

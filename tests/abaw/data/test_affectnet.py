@@ -1,9 +1,10 @@
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from abaw.data.affectnet import NPY_BYTES, _scalar, read_affectnet
@@ -109,8 +110,8 @@ def test_tables_that_cannot_be_read_and_unclear_images_are_refused(tree: Any) ->
     tree.file("training.csv", "\n")
     with pytest.raises(BadInput, match=r"training\.csv: is empty; expected the columns subDirectory_filePath"):
         read_affectnet(tree.root)
-    image(tree, "1/a.jpg", "copy/1/a.jpg")
-    table(tree, "training.csv", row("1/a.jpg", 1, 0, 0))
+    image(tree, "1/a.jpg", "copy/1/a.jpg", "1/b.jpg", "copy/1/b.jpg")
+    table(tree, "training.csv", row("1/a.jpg", 1, 0, 0), row("1/b.jpg", 1, 0, 0))
     with pytest.raises(BadInput, match=r"a\.jpg: is the second of 2 images for 1/a\.jpg; expected one, move one away"):
         read_affectnet(tree.root)
 
@@ -165,6 +166,30 @@ def test_one_form_is_there_not_none_and_not_both(tree: Any) -> None:
     table(tree, "training.csv")
     with pytest.raises(BadInput, match="both forms are there, name one"):
         read_affectnet(tree.root)
+
+
+def npy(header: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+HEADERS = st.text("{}[]()'\",: \n\\<>|=fiuOSUV0123456789.-", max_size=60).map(str.encode) | st.from_regex(
+    r"\{'descr': .{0,9}, 'fortran_order': (True|False), 'shape': .{0,6}, \}\n"
+).map(lambda text: text.encode("latin-1", "replace"))
+
+
+@settings(deadline=None)
+@given(HEADERS.map(npy))
+@example(b"PK\x03\x04junk")
+@example(npy(b"{'descr': ("))
+@example(npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (" * 99))
+def test_no_header_makes_an_annotation_fail(content: bytes) -> None:
+    assert _scalar(content) is None or isinstance(_scalar(content), str)
+
+
+def test_an_archive_of_arrays_is_no_annotation() -> None:
+    archive = io.BytesIO()
+    np.savez(archive, np.array("3"))
+    assert _scalar(archive.getvalue()) is None
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=NPY_BYTES).map(lambda tail: b"\x93NUMPY\x01\x00" + tail))

@@ -222,6 +222,31 @@ def test_the_label_sets_of_2020_go_into_their_places_and_the_unit_without_one_is
     )
 
 
+def test_what_a_set_of_2020_lacks_comes_from_the_multi_task_list(tree: Any) -> None:
+    tree.crops("cropped_aligned/v", [1])
+    tree.file("annotations/AU_Set/Train_Set/v.txt", "AU1,AU2,AU4,AU6,AU12,AU15,AU20,AU25\n1,0,0,1,1,0,1,0\n")
+    tree.file("annotations/VA_Set/Train_Set/v.txt", "valence,arousal\n0.25,x\n")
+    listed = "v/00001.jpg,0.5,0.75,2," + ",".join("111111111111")
+    tree.file("training_set_annotations.txt", f"image,valence,arousal,expression,aus\n{listed}\n")
+    found = read_affwild2(tree.root)
+    (row,) = found.frames.to_dicts()
+    assert row["au"] == [1, 0, 0, 1, 1, 1, 1, 0, 1, 1, 0, 1]
+    assert (row["valence"], row["arousal"], row["expression"]) == (0.25, 0.75, 2)
+    assert found.conflicts == {"va": 1, "expr": 0, "au": 1}
+
+
+def test_one_folder_under_two_names_is_read_once(delivery: Any) -> None:
+    root = delivery.root
+    listed = root / "annotations" / "training_set_annotations.txt"
+    (root / "training_set_annotations.txt").rename(listed)
+    plain = read_affwild2(root)
+    for other in (root / "cropped_aligned" / ".." / "annotations", root.parent / "link"):
+        if not other.exists():
+            other.symlink_to(root / "annotations")
+        found = read_affwild2(root, annotations=other)
+        assert found.frames.equals(plain.frames)
+
+
 def test_the_folders_of_2021_hold_twelve_units_and_the_header_says_so(tree: Any) -> None:
     tree.crops("cropped_aligned/v", [1])
     header = "AU1,AU2,AU4,AU6,AU7,AU10,AU12,AU15,AU23,AU24,AU25,AU26"

@@ -25,6 +25,7 @@ def test_label_files_make_training_videos(tree: Any) -> None:
     tree.crops("cropped/01", [1, 3])
     tree.crops("cropped/011", [1])
     tree.file("annotations/01.txt", f"{HEADER}\n6\n2\n9\n-1\n")
+    tree.file("annotations/03.txt", f"{HEADER}\n6\n")
     tree.file("readme.txt", "hello")
     found = read_cexpr(tree.root)
     assert found.frames.select("video", "frame", "expression", "split").rows() == [
@@ -39,7 +40,8 @@ def test_label_files_make_training_videos(tree: Any) -> None:
             f"{tree.root}/annotations/01.txt:4",
             "expression is '9'; expected an integer from 0 to 6, or -1 where not annotated",
         ),
-        (f"{tree.root}/readme.txt", "is not named as a frame, such as 00001.jpg, counted from 1"),
+        (f"{tree.root}/annotations/03.txt", "no video 03 has crops; expected <video>.txt"),
+        (f"{tree.root}/readme.txt", "no video readme has crops; expected <video>.txt"),
     ]
 
 

@@ -1,4 +1,7 @@
 import dataclasses
+import json
+import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -42,7 +45,7 @@ def test_what_cannot_be_used_and_duplicates_are_dropped_with_their_reasons(local
     assert reasons[exact] == f"exact duplicate: of {kept[0]}"
     assert reasons[near] == f"near duplicate: of {kept[0]}"
     assert reasons[small] == "too small: 24 x 24 pixels; expected 32 on a side"
-    assert reasons[str(root / "b" / "text.jpg")].startswith("corrupt: no complete JPEG: ")
+    assert reasons[str(root / "b" / "text.jpg")].startswith("no complete JPEG: "), "as without cleaning"
     assert len(reasons) == 5
     assert set(found.drops["path"]) == {str(root / "b" / "notes.txt")} < set(reasons)
     without = clean_images(found, tmp_path / "out", Cleaning())
@@ -59,16 +62,24 @@ def test_faces_are_cut_out_and_a_group_that_is_done_is_not_done_again(astronaut_
     weights = find_weights(DetectorConfig(backend="mediapipe", weights=face_task))
     cleaning = Cleaning(alignment=Alignment(weights=weights, size=80))
     note = check_group(rows, tmp_path / "out", cleaning)
-    face, empty = pl.read_json(note).rows(named=True)
+    face, empty = json.loads(Path(note).read_text())["pictures"]
     crop = tmp_path / "out" / "crops" / "set" / "a" / "00001.jpg"
     assert (face["image"], face["reason"]) == (str(crop), "")
     assert simplejpeg.decode_jpeg(crop.read_bytes()).shape == (80, 80, 3)
     assert (empty["image"], empty["reason"]) == (rows[1][2], "no face")
-    crop.unlink()
+    made = Path(note).stat().st_mtime_ns
     assert check_group(rows, tmp_path / "out", cleaning) == note
-    assert not crop.exists()
-    assert check_group(rows, tmp_path / "out", dataclasses.replace(cleaning, quality=50)) != note
-    assert crop.exists()
+    assert Path(note).stat().st_mtime_ns == made, "all is there"
+    crop.unlink()
+    check_group(rows, tmp_path / "out", cleaning)
+    assert crop.exists(), "what is missing is made"
+    large = crop.stat().st_size
+    check_group(rows, tmp_path / "out", dataclasses.replace(cleaning, quality=50))
+    assert crop.stat().st_size < large, "with other options it is made again"
+    save(tmp_path / "face.jpg", picture(5, size=200))
+    check_group(rows, tmp_path / "out", cleaning)
+    face, _ = json.loads(Path(note).read_text())["pictures"]
+    assert face["reason"] == "no face", "another picture under the same path is looked at"
 
 
 def test_the_crop_of_a_duplicate_does_not_stay(local_ray, astronaut_HWC, face_task, tmp_path):
@@ -80,3 +91,28 @@ def test_the_crop_of_a_duplicate_does_not_stay(local_ray, astronaut_HWC, face_ta
     crops = [str(path) for path in sorted((out / "crops").rglob("*.jpg"))]
     assert cleaned.frames["path"].to_list() == crops == [str(out / "crops" / "a" / "00001.jpg")]
     assert cleaned.drops.rows() == [(second, f"exact duplicate: of {first}")]
+    (root / "a" / "1.jpg").unlink()
+    again = clean_images(read_images(root), out, Cleaning(alignment=Alignment(weights=weights), near=0))
+    crops = [str(path) for path in sorted((out / "crops").rglob("*.jpg"))]
+    assert again.frames["path"].to_list() == crops == [str(out / "crops" / "a" / "00002.jpg")], "the other is gone"
+    assert len(list((out / "notes").iterdir())) == 1
+
+
+def test_an_original_is_never_overwritten_by_its_crop(local_ray, astronaut_HWC, face_task, tmp_path):
+    originals = [save(tmp_path / "set" / "1.jpg", astronaut_HWC), save(tmp_path / "next" / "2.jpg", astronaut_HWC)]
+    before = [Path(path).read_bytes() for path in originals]
+    listed = tmp_path / "work" / "list.txt"
+    listed.parent.mkdir()
+    listed.write_text(f"{originals[0]}\n../next/2.jpg\n")
+    weights = find_weights(DetectorConfig(backend="mediapipe", weights=face_task))
+    cleaning, out = Cleaning(alignment=Alignment(weights=weights)), tmp_path / "work" / "out"
+    cleaned = clean_images(read_images(listed), out, cleaning)
+    assert all(Path(path).is_relative_to(out / "crops") for path in cleaned.frames["path"])
+    assert [Path(path).read_bytes() for path in originals] == before
+    with pytest.raises(BadInput, match=r"set: lies in .*/crops, where its crops would overwrite it; give another fol"):
+        clean_images(read_images(out / "crops"), out, cleaning)
+    found = read_images(tmp_path / "set")
+    for video in ("/tmp/x", "../x", "a/../../x"):
+        outside = dataclasses.replace(found, frames=found.frames.with_columns(video=pl.lit(video)))
+        with pytest.raises(BadInput, match=rf"^{re.escape(video)}: names no folder below that of the crops"):
+            clean_images(outside, out, cleaning)

@@ -15,10 +15,15 @@ def test_lists_have_a_path_and_a_class(tree: Any) -> None:
     tree.file("train.txt", "img/happy face/1.jpg 134\n./img/b/2.jpg\t0\n")
     tree.file("val_list.txt", "img/b/3.JPG 7\n")
     tree.file("test.txt", "img/b/4.jpg\nimg/b/5.jpg 9\n")
-    tree.file("licence.txt", "free")
+    others = ("dev", "licence")
+    for name in others:
+        tree.file(f"{name}.txt", "img/b/6.jpg 1")
     found = read_emo135(tree.root)
     assert found.track == "emo135"
-    assert found.drops.is_empty()
+    nameless = [
+        (f"{tree.root}/{name}.txt", "its name says no split; expected train, val or test in it") for name in others
+    ]
+    assert found.drops.rows() == nameless
     assert labels_of(found) == [
         ("b/2.jpg", 0, "train"),
         ("b/3.JPG", 7, "validation"),

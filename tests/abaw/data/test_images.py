@@ -3,7 +3,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw.data.images import find_images, read_images
@@ -59,6 +59,7 @@ def test_celeba_casia_and_imdb_wiki_keep_every_image(tmp_path: Path) -> None:
     assert [frame for _, frame, _ in rows_of(read_images(tmp_path / "imdb").frames)] == [1, 2]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.from_regex(r"[0-9x]{1,3}", fullmatch=True)), min_size=1, unique=True)
 )
@@ -87,10 +88,10 @@ def test_a_list_names_images_relative_to_itself_or_anywhere(tmp_path: Path) -> N
     path.write_bytes("\r\n".join(lines).encode() + b"\n\xff.jpg\n")
     found = read_images(path)
     assert found.frames.select("video", "frame", "path").rows() == [
-        ("../faces/p 1", 1, f"{tmp_path}/lists/../faces/p 1/b.jpg"),
-        ("/data/x", 1, "/data/x/1.jpg"),
+        ("bucket/y", 2, "s3://bucket/y/2.jpg"),
+        ("data/x", 1, "/data/x/1.jpg"),
+        ("faces/p 1", 1, f"{tmp_path}/lists/../faces/p 1/b.jpg"),
         ("lists", 1, f"{tmp_path}/lists/c.JPG"),
-        ("s3://bucket/y", 2, "s3://bucket/y/2.jpg"),
     ]
     assert found.drops.rows() == [
         (f"{path}:7", "c.JPG was listed before"),

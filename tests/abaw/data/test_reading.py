@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,32 @@ def test_all_that_is_wrong_is_said(tree: Any, tmp_path: Path, capsys: pytest.Cap
         assert re.search(pattern, line), line
 
 
+def test_a_drop_table_that_is_cut_hides_nothing_else(delivered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(delivered, out)
+    (out / DROPS).write_bytes((out / DROPS).read_bytes()[:-4])
+    (out / read_manifest(out).files[0].path).unlink()
+    first, second = map(str, verify_shards(out)[1])
+    assert first.endswith("slot=0/00000.parquet: is missing; write the shards again with --resume")
+    assert second.startswith(f"{out / DROPS}: is no readable Parquet file: ")
+
+
+def test_a_copy_without_hidden_files_is_listed_without_sizes(
+    delivered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(delivered, copy, ignore=shutil.ignore_patterns(".*"))
+    assert run(["data", "ls", str(copy), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)[0]
+    assert (row["video"], row["frames"], row["bytes"], row["sizes"]) == ("102", 9, None, None)
+    assert run(["data", "ls", str(copy)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].split()[-2:] == ["?", "?"]
+    assert printed.err == f"bytes and sizes are not known: {copy}/.reports was not copied whole\n"
+    assert run(["data", "report", str(copy), str(tmp_path / "report")]) == 0
+    assert "| 102 | train | 9 | 1 | 10 | 1 | 9 | 6 | 2 |  |  |" in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_rows_that_are_not_those_of_the_file_are_wrong(tree: Any, tmp_path: Path) -> None:
     tree.crops("pool/a", list(range(1, 21)))
     out = tmp_path / "out"
@@ -180,3 +207,5 @@ def test_commands_refuse_what_is_no_shards(tmp_path: Path, capsys: pytest.Captur
         extra = [str(tmp_path / "report")] if command == ["report"] else []
         assert run(["data", *command, str(tmp_path / "none"), *extra]) == 1
         assert "manifest.json: no manifest: no such folder" in capsys.readouterr().err
+    assert run(["data", "report", str(tmp_path), "s3://bucket/report"]) == 1
+    assert capsys.readouterr().err == "abaw: s3://bucket/report: is not a local folder; give one for the report\n"

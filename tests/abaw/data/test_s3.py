@@ -1,16 +1,22 @@
 """Images and shards on a real S3 server: the same calls, the same bytes as on a local disk."""
 
+import os
+import re
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import s3fs
 
 from abaw.data.images import read_images
 from abaw.data.shards import DROPS, open_frames, read_manifest, write_shards
 from abaw.data.storage import appearing, as_path, file_sizes, read_files, remove_folder, write_text
 from abaw.problems import BadInput
+from experiments.cli import run
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("local_ray")]
 
@@ -62,6 +68,66 @@ def test_batches_are_read_from_s3(tree: Any, s3_bucket: str) -> None:
     write_shards(read_images(tree.root / "pool").frames, out, slots=2)
     batch = FrameSource(out).batch(np.arange(3))
     assert tuple(batch["image"].shape) == (3, 3, 32, 32)
+
+
+@pytest.fixture
+def fresh_clients() -> Iterator[None]:
+    """s3fs reads the environment again, and forgets what it read afterwards."""
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def refused(s3_bucket: str) -> Iterator[str]:
+    """The bucket, on a server that knows no user and lets nobody in."""
+
+    def let_in(requests: bytes) -> None:
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+        urllib.request.urlopen(urllib.request.Request(url, requests, {"Content-Type": "text/plain"}))
+
+    let_in(b"0")
+    yield s3_bucket
+    let_in(b"inf")
+
+
+def test_credentials_that_are_refused_cost_no_image(tree: Any, tmp_path: Path, refused: str) -> None:
+    message = rf"{refused}/x/1\.jpg: cannot be reached: PermissionError: .*; check the network and the credentials"
+    with pytest.raises(BadInput, match=message):
+        read_files([f"{refused}/x/1.jpg"])
+    tree.crops("pool/a", [1, 2])
+    frames = read_images(tree.root / "pool").frames
+    path = pl.when(pl.col("frame") == 2).then(pl.lit(f"{refused}/x/1.jpg")).otherwise("path").alias("path")
+    with pytest.raises(BadInput, match=rf"out: stopped by {message}; mend it and go on with --resume"):
+        write_shards(frames.with_columns(path), tmp_path / "out", slots=1)
+    assert write_shards(frames, tmp_path / "out", slots=1, resume=True).frames == 2
+
+
+@pytest.mark.usefixtures("fresh_clients")
+@pytest.mark.parametrize("missing", ["server", "credentials"])
+def test_a_file_system_that_cannot_be_reached_is_told_in_a_line(
+    missing: str, tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if missing == "server":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    else:
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    error = {"server": "EndpointConnectionError: Could not connect", "credentials": "NoCredentialsError: Unable to"}
+    tree.crops("pool/a", [1])
+    commands = [
+        ["prepare", "images", "s3://abaw/x", str(tmp_path / "out")],
+        ["prepare", "images", str(tree.root), "s3://abaw/out"],
+        ["data", "ls", "s3://abaw/x"],
+    ]
+    for command in commands:
+        assert run(command) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.match(rf"abaw: s3://abaw/\S+: cannot be reached: {error[missing]}.*; check the network and", line), (
+            line
+        )
 
 
 def fail_half_way(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which images are accepted, and what is said of the others."""
 
 import io
+import os
 import time
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from abaw.data.images import read_images
 from abaw.data.shard_file import MAX_PIXELS, check_jpeg
 from abaw.data.shards import DROPS, open_frames, write_shards
+from abaw.data.storage import read_files
 
 pytestmark = pytest.mark.timeout(120)
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
@@ -84,6 +86,15 @@ def test_what_is_no_usable_jpeg_has_a_reason(name: str) -> None:
 def test_colour_and_grey_jpegs_are_accepted() -> None:
     assert check_jpeg(encoded("JPEG")) == check_jpeg(encoded("JPEG", "L")) == ("48x64", "")
     assert MAX_PIXELS == 50_000_000
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    reasons = [check_jpeg(content)[1] for content in read_files([str(path) for path in sorted(tmp_path.iterdir())])]
+    no_file = "cannot be read: is no regular file"
+    assert reasons == ["cannot be read: Is a directory", no_file, no_file]
 
 
 @pytest.mark.usefixtures("local_ray")

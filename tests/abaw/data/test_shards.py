@@ -87,7 +87,7 @@ def test_nothing_to_write_is_refused(delivery: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"none of the 22 rows has an image"):
         write_shards(frames.with_columns(path=pl.lit(None, pl.String)), tmp_path / "out")
     with pytest.raises(BadInput, match=r"frame 1 of video 102 is there 1 more times"):
-        write_shards(pl.concat([frames, frames.head(1)]), tmp_path / "out")
+        write_shards(pl.concat([frames, frames.head(2)]), tmp_path / "out")
     for path in (delivery.root / "cropped_aligned").rglob("*.jpg"):
         path.write_bytes(b"")
     with pytest.raises(BadInput, match=r"none of the 20 images can be used, see drops\.parquet; first: .*empty file"):
@@ -113,6 +113,31 @@ def test_a_folder_that_holds_something_is_refused_and_foreign_files_are_never_re
     assert (out / "thesis.tex").read_text() == "dear"
 
 
+@pytest.mark.parametrize("slots", [-1, 0, 65_537])
+def test_options_that_cannot_be_are_refused_together(slots: int, delivery: Any, tmp_path: Path) -> None:
+    frames = read_affwild2(delivery.root).frames
+    with pytest.raises(BadInput) as caught:
+        write_shards(frames, tmp_path / "out", slots=slots, overwrite=True, resume=True)
+    assert list(map(str, caught.value.problems)) == [
+        f"--slots: is {slots}; expected 1 to 65,536",
+        "--resume: is given with --overwrite: --resume keeps what is done, --overwrite does it again; give one of them",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_going_on_removes_the_copies_of_files_that_are_no_more(tree: Any, tmp_path: Path) -> None:
+    tree.crops("pool/a", [1, 2, 3, 4])
+    frames, out = read_images(tree.root / "pool").frames, tmp_path / "out"
+    first, second = write_shards(frames, out, slots=2).files
+    (out / ".arrow").mkdir()
+    for file in (first, second):
+        (out / ".arrow" / file.copy_name).write_bytes(b"a copy")
+    train = pl.when(pl.col("frame") == 1).then(pl.lit("train")).otherwise("split").alias("split")
+    files = write_shards(frames.with_columns(train), out, slots=2, resume=True).files
+    (kept,) = {first.copy_name, second.copy_name} & {file.copy_name for file in files}
+    assert [path.name for path in (out / ".arrow").iterdir()] == [kept]
+
+
 def test_unfinished_and_damaged_shards_are_refused(tree: Any, tmp_path: Path) -> None:
     tree.crops("pool/a", [1, 2, 3, 4])
     out = tmp_path / "out"
@@ -126,6 +151,18 @@ def test_unfinished_and_damaged_shards_are_refused(tree: Any, tmp_path: Path) ->
         read_manifest(out)
     assert ["missing or not of" in str(problem) for problem in caught.value.problems] == [True, True]
     stored = json.loads((out / "manifest.json").read_text())
+    without = {name: value for name, value in stored.items() if name != "frames"}
+    for damaged in (
+        "",
+        '{"schema_version": 2, "fi',
+        "[]",
+        "\xff",
+        json.dumps(without),
+        json.dumps({"files": 1} | without),
+    ):
+        (out / "manifest.json").write_text(damaged, encoding="latin-1")
+        with pytest.raises(BadInput, match=r"manifest\.json: is damaged: .*; write the shards again with --resume"):
+            read_manifest(out)
     (out / "manifest.json").write_text(json.dumps(stored | {"schema_version": 99}))
     with pytest.raises(BadInput, match="schema version 99; expected 2"):
         read_manifest(out)

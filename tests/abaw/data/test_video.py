@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -147,6 +148,25 @@ def test_whole_videos_become_a_frame_table_and_what_is_cut_or_no_video_is_named(
     changed = {video for video in videos if (out / "videos" / f"{video}.json").stat().st_mtime_ns != marks[video]}
     assert changed == {"whole"}
     assert len(list((out / "crops" / "whole").iterdir())) == 5
+
+
+def test_another_rule_does_again_the_videos_that_no_row_covers(local_ray, write_video, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("free", "partly", "ruled"):
+        write_video(tmp_path / "in" / f"{name}.mp4", flat(4))
+    videos, drops = find_videos([tmp_path / "in"])
+    choices = {
+        "partly": [Stretch(first=2, last=3, choose="left")],
+        "ruled": [Stretch(first=1, last=None, choose="left"), Stretch(first=2, last=3, choose="right")],
+    }
+
+    def made(choose):
+        config = dataclasses.replace(WHOLE, choose=choose)
+        prepare_videos(videos, tmp_path / "out", config, choices=choices, drops=drops)
+        return {video: (tmp_path / "out" / "videos" / f"{video}.json").stat().st_mtime_ns for video in videos}
+
+    before, after = made("largest"), made("right")
+    assert {video for video in videos if before[video] != after[video]} == {"free", "partly"}
 
 
 def test_when_no_video_gives_a_frame_the_first_reason_is_told(local_ray, tmp_path):
