@@ -15,6 +15,8 @@ from leaderboard.entries import Request, submit
 
 MTL = get_track("mtl")
 CONSTANT = "constant predictor"
+STORE, SUBMISSIONS = "leaderboard.sqlite", "submissions"
+"""What the stage leaves in its folder."""
 
 
 def submit_all(
@@ -25,11 +27,11 @@ def submit_all(
     `tables` are prediction tables by the name of the entry; `training` holds the labels that the constant is made of.
     The store is made anew: a stage that was killed half way leaves entries of its own behind.
     """
-    database = folder / "leaderboard.sqlite"
-    for leftover in folder.glob("leaderboard.sqlite*"):
+    database = folder / STORE
+    for leftover in folder.glob(f"{STORE}*"):
         leftover.unlink()
     store = f"sqlite:///{database}"
-    submissions = folder / "submissions"
+    submissions = folder / SUBMISSIONS
     constant = submissions / "mtl-constant-predictor.txt"
     constant.unlink(missing_ok=True)
     constant_predictions(flat_labels(training), template, MTL, constant)
@@ -59,17 +61,13 @@ def flat_labels(frames: pl.DataFrame) -> pl.DataFrame:
     return frames.select("valence", "arousal", "expression", *units)
 
 
-def print_board(result: dict[str, Any]) -> None:
-    """Print the leaderboard of a finished run to stdout, and where its files are."""
+def print_board(folder: Path) -> None:
+    """Print the leaderboard of a finished board stage to stdout, and where its files are, wherever it was moved."""
     console = Console(highlight=False)
-    rows = board.rows(result["store"], MTL)
+    store = f"sqlite:///{os.path.relpath(folder / STORE)}"
+    rows = board.rows(store, MTL)
     console.print(board.render(rows, MTL))
     for line in board.unranked_lines(rows, MTL):
         console.print(line, soft_wrap=True)
-    console.print(f"submission files: {_short(result['submissions'])}/", soft_wrap=True)
-    store = result["store"].removeprefix("sqlite:///")
-    console.print(f"the board again:  leaderboard show --track mtl --store sqlite:///{_short(store)}", soft_wrap=True)
-
-
-def _short(path: str) -> str:
-    return os.path.relpath(path)
+    console.print(f"submission files: {os.path.relpath(folder / SUBMISSIONS)}/", soft_wrap=True)
+    console.print(f"the board again:  leaderboard show --track mtl --store {store}", soft_wrap=True)

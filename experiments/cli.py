@@ -94,9 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         ("run", _run, "run what is missing of a recipe"),
     ):
         command = add(name, action, text)
-        command.add_argument("recipe", help="name of a recipe, see `abaw list`")
-        command.add_argument("--runs", type=Path, default=Path(os.environ.get("ABAW_RUNS", "runs")))
-        command.add_argument("--json", action="store_true")
+        command.add_argument("recipe", nargs="?", help="name of a recipe, see `abaw list`; it comes first")
+        folder = os.environ.get("ABAW_RUNS", "runs")
+        command.add_argument("--runs", type=Path, default=Path(folder), help=f"where run folders lie; now {folder}")
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.epilog = f"`abaw {name} RECIPE --help` lists the fields of the recipe, each of which can be set"
+        command.set_defaults(usage=command.format_help)
         if name == "run":
             command.add_argument("--address", help="a Ray cluster; a private local Ray without it")
     show = add("show", _show, "print what a run or a stage gave")
@@ -129,10 +132,13 @@ def _stages(arguments: argparse.Namespace, rest: Sequence[str]) -> tuple[Any, li
     from experiments.multitask import Line
     from experiments.registry import get_recipe
 
+    if arguments.recipe is None:
+        asked = bool({"-h", "--help"} & set(rest))
+        print(arguments.usage(), file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
     recipe = get_recipe(arguments.recipe)
-    recipe = tyro.cli(
-        type(recipe), default=recipe, args=list(rest), prog=f"abaw {arguments.command} {arguments.recipe}"
-    )
+    prog = f"abaw {arguments.command} {arguments.recipe}"
+    recipe = tyro.cli(type(recipe), default=recipe, args=list(rest), prog=prog, description=arguments.usage())
     root = arguments.runs / recipe.name
     return recipe, Line(recipe, root).stages(), root
 
@@ -162,10 +168,12 @@ def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from abaw.runs import is_complete
+    from experiments.inputs import check_recipe
     from experiments.progress import Progress
     from experiments.stages import run_stages
 
     recipe, stages, root = _stages(arguments, rest)
+    check_recipe(recipe)
     progress = Progress()
     if all(is_complete(stage.folder(root)) for stage in stages):
         progress.say(f"{recipe.name}: all {len(stages)} stages are complete; nothing runs")
@@ -179,16 +187,17 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _print_board(folder: Path, as_json: bool) -> int:
+    """Print the board of a run; 1 when an entry is invalid."""
     from abaw.runs import read_result
 
     result = read_result(folder)
     if as_json:
         print(json.dumps(result, indent=1))
-        return 0
-    from experiments.board import print_board
+    else:
+        from experiments.board import print_board
 
-    print_board(result)
-    return 0
+        print_board(folder)
+    return 1 if any(entry["status"] == "invalid" for entry in result["entries"]) else 0
 
 
 def _show(arguments: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from abaw.data.affwild2 import read_affwild2
 from abaw.data.frames import Collection
 from abaw.data.images import read_images
-from abaw.data.shards import open_frames, write_shards
+from abaw.data.shards import SCHEMA_VERSION, open_frames, read_manifest, write_shards
 from abaw.faces.dataset import write_faces
 from abaw.folds import Folds, make_folds, official_fold
 from abaw.postprocess.apply import apply_smoothing
@@ -26,11 +26,13 @@ from abaw.training.evaluation import summary_over_workers
 from abaw.training.job import Frames, TrainingJob
 from abaw.training.workers import Worker
 from experiments.board import submit_all
+from experiments.inputs import is_shards, pool_of, template_of
 from experiments.recipe import Recipe, Start
 from experiments.stages import Stage
 from leaderboard.ensemble import mean_of
 
 MTL = get_track("mtl")
+LABELLED, POOL = "shards/labelled", "shards/pool"
 
 
 class Line:
@@ -43,9 +45,10 @@ class Line:
         """All stages, each after its inputs."""
         recipe = self.recipe
         prepare = [self.prepare()] if recipe.delivery.root is None else []
-        labelled, pool = self.shards("labelled", prepare), self.shards("pool", prepare)
+        labelled = self.shards(LABELLED, prepare)
+        pool = [self.shards(POOL, prepare)] if "mae" in recipe.starts else []
         folds = self.folds(labelled)
-        pretrain = [self.pretrain(pool)] if "mae" in recipe.starts else []
+        pretrain = [self.pretrain(shards) for shards in pool]
         members = {
             start: [self.finetune(start, fold, labelled, folds, pretrain) for fold in range(max(1, recipe.folds))]
             for start in recipe.starts
@@ -55,13 +58,18 @@ class Line:
         ensemble = self.ensemble(list(smoothed.values()))
         board = self.board(prepare, labelled, predictions, smoothed, ensemble)
         return [
-            *prepare, labelled, pool, folds, *pretrain, *(stage for trained in members.values() for stage in trained),
+            *prepare, labelled, *pool, folds, *pretrain, *(stage for trained in members.values() for stage in trained),
             *predictions.values(), *smoothed.values(), ensemble, board,
         ]  # fmt: skip
 
     def path(self, stage: Stage, *parts: str) -> Path:
         """A file of a stage."""
         return stage.folder(self.root).absolute().joinpath(*parts)
+
+    def data(self, shards: Stage) -> Path:
+        """The shards that a stage gave: below its folder, or those that `abaw prepare` wrote before."""
+        given = self.recipe.delivery.root if shards.name == LABELLED else self.recipe.delivery.pool
+        return given.absolute() if given is not None and is_shards(given) else self.path(shards, "data")
 
     def delivery(self, prepare: Sequence[Stage]) -> Path:
         """Root of the organisers' files."""
@@ -82,29 +90,44 @@ class Line:
     def shards(self, name: str, prepare: Sequence[Stage]) -> Stage:
         """Parquet shards of the labelled and test videos, or of the unlabelled pool."""
         recipe = self.recipe
-        root, pool = self.delivery(prepare), recipe.delivery.pool
-        config = {"slots": recipe.slots, "root": recipe.delivery.root, "pool": pool}
+        root, given = self.delivery(prepare), recipe.delivery
+        source = root if name == LABELLED else pool_of(recipe, root)
+        config = {
+            "schema": SCHEMA_VERSION,
+            "slots": recipe.slots,
+            "root": given.root,
+            "pool": given.pool,
+            "template": given.template,
+        }
 
         def action(folder: Path) -> dict[str, Any]:
-            if name == "labelled":
-                delivery = read_affwild2(root)
+            if is_shards(source):
+                return {"manifest": plain(read_manifest(source))}
+            if name == LABELLED:
+                delivery = read_affwild2(root, template=given.template)
                 (folder / "coverage.md").write_text(delivery.coverage_markdown())
                 found: Collection = delivery
             else:
-                found = read_images(pool or root / "pool")
+                found = read_images(source)
             manifest = write_shards(
-                found.frames, folder / "data", slots=recipe.slots, overwrite=True, drops=found.drops, track=found.track
+                found.frames,
+                folder / "data",
+                slots=recipe.slots,
+                resume=True,
+                drops=found.drops,
+                track=found.track,
+                source=str(source),
             )
             return {"manifest": plain(manifest)}
 
-        return Stage(name=f"shards/{name}", config=config, inputs=tuple(prepare), action=action)
+        return Stage(name=name, config=config, inputs=tuple(prepare), action=action)
 
     def folds(self, labelled: Stage) -> Stage:
         """Which labelled video is in which fold."""
         recipe = self.recipe
 
         def action(folder: Path) -> dict[str, Any]:
-            frames = labels_of_split(self.path(labelled, "data"), ("train", "validation"))
+            frames = labels_of_split(self.data(labelled), ("train", "validation"))
             folds = make_folds(frames, k=recipe.folds, seed=recipe.seed) if recipe.folds else official_fold(frames)
             folds.save(folder / "folds.json")
             return {"folds": folds.k, "hash": folds.hash}
@@ -125,7 +148,7 @@ class Line:
                 system=system,
                 optimisation=recipe.pretrain,
                 seed=recipe.seed,
-                train=Frames(shards=self.path(pool, "data")),
+                train=Frames(shards=self.data(pool)),
                 inputs=(pool.folder(self.root).name,),
             )
 
@@ -140,7 +163,7 @@ class Line:
         inputs = (labelled, folds, *(pretrain if start == "mae" else ()))
 
         def job(folder: Path) -> TrainingJob:
-            shards = self.path(labelled, "data")
+            shards = self.data(labelled)
             split = Folds.load(self.path(folds, "folds.json"))
             training = tuple(split.train(fold))
             frames = labels_of_split(shards, ("train", "validation")).filter(pl.col("video").is_in(training))
@@ -231,9 +254,9 @@ class Line:
 
         def action(folder: Path) -> dict[str, Any]:
             root = self.delivery(prepare)
-            template = recipe.delivery.template or root / "test_templates" / "mtl.txt"
+            template = template_of(recipe, root)
             truth = recipe.delivery.truth or (root / "held_out_truth" / "mtl.txt" if prepare else None)
-            training = labels_of_split(self.path(labelled, "data"), ("train", "validation"))
+            training = labels_of_split(self.data(labelled), ("train", "validation"))
             tables = {name: self.path(stage, "test.parquet") for name, stage in named.items()}
             return submit_all(
                 tables, training=training, template=template, truth=truth, folder=folder.absolute(), author=recipe.name

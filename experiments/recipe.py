@@ -17,9 +17,9 @@ class Delivery:
     """Where the organisers' files lie; leave `root` empty for the embedded faces."""
 
     root: Path | None = None
-    """Folder in the official Aff-Wild2 layout."""
+    """Folder in the official Aff-Wild2 layout, or shards that `abaw prepare affwild2` wrote."""
     pool: Path | None = None
-    """Folder of unlabelled face images for pre-training, one folder a person or source."""
+    """Folder of unlabelled face images for pre-training, one folder a person or source, or shards of `abaw prepare`."""
     template: Path | None = None
     """The organisers' file with the rows that a submission must have."""
     truth: Path | None = None

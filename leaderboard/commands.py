@@ -104,6 +104,8 @@ def ensemble(arguments: Namespace) -> int:
     track, out = get_track(arguments.track), Path(arguments.out)
     if out.exists() and not arguments.overwrite:
         raise refuse(out, "exists already; name another --out, or replace it with --overwrite")
+    if repeated := sorted({str(path) for path in arguments.files if arguments.files.count(path) > 1}):
+        raise refuse(repeated[0], "is given more than once; name each table once")
     table = mean_of({str(path): read_predictions(path, track) for path in arguments.files}, track)
     write_predictions(table, out)
     print(f"{out}: {table.num_rows:,} rows, the mean of {len(arguments.files)} tables")

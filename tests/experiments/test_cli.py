@@ -74,3 +74,17 @@ def test_an_unknown_command_is_a_usage_error(capsys):
         run(["trian"])
     assert stopped.value.code == 2
     assert "invalid choice: 'trian'" in capsys.readouterr().err
+
+
+def test_help_of_run_names_its_own_options_with_and_without_a_recipe(capsys):
+    for arguments in (["run", "--help"], ["run", "demo", "--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            run(arguments)
+        assert stopped.value.code == 0
+        printed = capsys.readouterr().out
+        assert all(option in printed for option in ("--runs", "--address", "--json"))
+    assert "--finetune.lr" in printed
+    with pytest.raises(SystemExit) as stopped:
+        run(["plan"])
+    assert stopped.value.code == 2
+    assert "usage: abaw plan" in capsys.readouterr().err

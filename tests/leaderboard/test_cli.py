@@ -123,6 +123,9 @@ def test_ensemble_writes_once(here: Path, table_files: list[Path], capsys: Captu
     assert run(*arguments) == 1
     assert "exists already; name another --out, or replace it with --overwrite" in capsys.readouterr().err
     assert run(*arguments, "--overwrite") == 0
+    twice = ("ensemble", table_files[0], table_files[0], "--track", "mtl", "--out", here / "f.parquet")
+    assert run(*twice) == 1
+    assert "is given more than once; name each table once" in capsys.readouterr().err
 
 
 def test_refusals_go_to_stderr_with_exit_1(here: Path, table_files: list[Path], capsys: Capture) -> None:

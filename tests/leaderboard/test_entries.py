@@ -133,9 +133,18 @@ def test_an_invalid_version_does_not_replace_a_valid_entry(request_: Request, tm
     submit(request_)
     bad = tmp_path / "bad.txt"
     bad.write_text("image,valence,arousal,expression,aus\n")
-    with pytest.raises(BadInput, match="the valid entry stays as it was"):
+    with pytest.raises(BadInput, match="the valid entry stays as it was") as refused:
         submit(replace(request_, files=(bad,), overwrite=True))
+    assert len(refused.value.problems) > 1, "and the reasons why it is invalid"
     assert [row.status for row in board.rows(request_.store, MTL)] == ["valid"]
+
+
+def test_names_that_share_a_file_do_not_replace_each_other(request_: Request) -> None:
+    first = submit(request_)
+    with pytest.raises(BadInput, match="is the file of the entry 'first try'; choose another --name"):
+        submit(replace(request_, name="first-try", overwrite=True))
+    (entry,) = store.entries(store.open_store(request_.store, create=False), "mtl")
+    assert entry.sha256 == hashlib.sha256(first.file.read_bytes()).hexdigest()
 
 
 def test_a_video_without_any_prediction_makes_the_entry_invalid(request_: Request, make_table: Any) -> None:

@@ -69,8 +69,10 @@ def fit_together(jobs: Sequence[TrainingJob], *, resources: Resources, scratch: 
             failure_config=FailureConfig(max_failures=resources.max_failures),
         ),
     )
-    trainer.fit()
-    shutil.rmtree(storage, ignore_errors=True)
+    try:
+        trainer.fit()
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
 
 
 def _run_jobs(config: dict[str, Any]) -> None:

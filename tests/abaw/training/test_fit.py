@@ -2,13 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from abaw import runs
+from abaw.models.vit import VitConfig
 from abaw.predictions import read_predictions
+from abaw.systems.multitask import MultiTask
 from abaw.tracks import get_track
-from abaw.training.evaluation import statistics_of, summary_over_workers
+from abaw.training.checkpoints import load_weights
+from abaw.training.evaluation import predict, statistics_of, summary_over_workers
 from abaw.training.fit import Resources, fit_together
+from abaw.training.loop import open_frames
 from abaw.training.workers import Worker
 
 MTL = get_track("mtl")
@@ -16,9 +21,11 @@ MTL = get_track("mtl")
 
 @pytest.mark.timeout(240)
 def test_two_workers_train_two_jobs_in_one_group(shards, make_job, tmp_path):
-    first = make_job(shards, tmp_path / "first")
+    batch_norm = MultiTask(encoder=VitConfig(size="micro", image_size=32, stem="conv"))
+    first = replace(make_job(shards, tmp_path / "first"), system=batch_norm)
     second = replace(
         make_job(shards, tmp_path / "second"),
+        system=batch_norm,
         name="finetune/fold-1",
         init=tmp_path / "first" / "checkpoints" / "final.safetensors",
     )
@@ -31,4 +38,15 @@ def test_two_workers_train_two_jobs_in_one_group(shards, make_job, tmp_path):
         alone = summary_over_workers(held_out, MTL, Worker(), seed=job.seed)
         assert result["interval"] == pytest.approx(alone["interval"], abs=1e-12)
         assert (result["frames"], result["videos"]) == (alone["frames"], alone["videos"]) == (48, 2)
+        assert_predicted_by_the_saved_weights(job, held_out)
     assert list((tmp_path / "ray").iterdir()) == []
+
+
+def assert_predicted_by_the_saved_weights(job, held_out):
+    """Both ranks predicted with what was saved, the statistics of batch norm too."""
+    system = job.system.build()
+    system.load_state_dict(load_weights(job.folder / "checkpoints" / "final.safetensors"))
+    source = open_frames(job.held_out, track=None)
+    _, alone = predict(system, source, track=MTL, worker=Worker(), augmentation=job.optimisation.augmentation)
+    for name in MTL.columns:
+        np.testing.assert_allclose(held_out[name].to_numpy(), alone[name].to_numpy(), atol=1e-5)

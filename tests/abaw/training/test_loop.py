@@ -3,13 +3,15 @@
 import json
 import multiprocessing
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from abaw import runs
+from abaw.data.sampling import Sampling
 from abaw.predictions import read_predictions
+from abaw.systems.system import System
 from abaw.tracks import get_track
 from abaw.training.checkpoints import load_weights
 from abaw.training.evaluation import statistics_of
@@ -75,6 +77,70 @@ def test_accumulation_splits_the_batch_and_keeps_the_number_of_steps(shards, mak
     other = Training(started(replace(job, optimisation=replace(job.optimisation, accumulate=2))), Worker())
     assert one.steps == other.steps == 6
     assert (one.micro_batch, other.micro_batch) == (16, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightness:
+    """Rebuilds each image's brightness from its pixels: a loss that is a plain mean over frames."""
+
+    def build(self):
+        torch.manual_seed(0)
+        return BrightnessSystem()
+
+
+class BrightnessSystem(System):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 1)
+        self.layers = 0
+
+    def forward(self, batch, generator):
+        pixels = batch["image"].float() / 255
+        guessed = self.linear(pixels.mean(dim=(2, 3)) - 0.5)[:, 0]
+        return {"brightness": (guessed - pixels.mean(dim=(1, 2, 3))).square().mean()}
+
+    def predict(self, images):
+        raise NotImplementedError
+
+    def layer_of(self, parameter):
+        return 0
+
+
+def weights_after(job, folder, **optimisation):
+    settings = {"epochs": 2, "ema_decay": 0.0, "weight_decay": 0.0, "clip_norm": 0.0, **optimisation}
+    changed = replace(job.optimisation, **settings)
+    alone = replace(
+        job, folder=folder, system=Brightness(), optimisation=changed, held_out=None, predict={}, track=None
+    )
+    run_job(alone, Worker())
+    return load_weights(folder / "checkpoints" / "final.safetensors")["linear.weight"]
+
+
+def test_accumulated_micro_batches_give_the_weights_of_the_whole_batch(shards, make_job, tmp_path):
+    job = make_job(shards, tmp_path / "unused")
+    whole = weights_after(job, tmp_path / "whole")
+    parts = weights_after(job, tmp_path / "parts", accumulate=4)
+    assert torch.allclose(whole, parts, atol=1e-6)
+    assert not torch.allclose(whole, weights_after(job, tmp_path / "none", lr=0.0), atol=1e-4)
+
+
+def test_clipping_bounds_the_gradient(shards, make_job, tmp_path):
+    job = make_job(shards, tmp_path / "unused")
+    start = weights_after(job, tmp_path / "start", lr=0.0)
+    free = weights_after(job, tmp_path / "free", epochs=1)
+    # AdamW divides the gradient by its own size, up to 1e-8: one that is far smaller moves nothing.
+    clipped = weights_after(job, tmp_path / "clipped", epochs=1, clip_norm=1e-13)
+    assert (free - start).abs().max() > 1e-3
+    assert (clipped - start).abs().max() < 1e-6
+
+
+def test_what_the_loop_cannot_do_is_refused(shards, make_job, tmp_path):
+    job = make_job(shards, tmp_path / "run", evaluate_every=1)
+    with pytest.raises(ValueError, match="evaluate_every needs a held-out fold and a track"):
+        Training(started(replace(job, held_out=None)), Worker())
+    windows = make_job(shards, tmp_path / "run", sampling=Sampling(window=4))
+    with pytest.raises(ValueError, match="this system takes frames"):
+        Training(started(windows), Worker())
 
 
 def test_a_batch_that_workers_cannot_share_is_refused(shards, make_job, tmp_path):
