@@ -114,7 +114,7 @@ def pages(pid: int) -> tuple[float, float]:
 
 def tenths(out: Path) -> tuple[float, float] | None:
     """Frames a second in the first and in the last tenth of the files, by the times at which they appeared."""
-    from abaw.data.shards import read_manifest
+    from abaw.data.manifest import read_manifest
 
     done = sorted(((out / file.path).stat().st_mtime, file.frames) for file in read_manifest(out).files)
     count = len(done) // 10

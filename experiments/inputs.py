@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from abaw.data.shards import DROPS, MANIFEST
+from abaw.data.manifest import DROPS, MANIFEST
 from abaw.problems import BadInput, Problem
 from experiments.recipe import Recipe
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from abaw.data.affwild2 import read_affwild2
 from abaw.data.frames import Collection
 from abaw.data.images import read_images
-from abaw.data.shards import SCHEMA_VERSION, open_frames, read_manifest, write_shards
+from abaw.data.manifest import SCHEMA_VERSION, read_manifest
+from abaw.data.shards import open_frames, write_shards
 from abaw.faces.dataset import write_faces
 from abaw.folds import Folds, make_folds, official_fold
 from abaw.postprocess.apply import apply_smoothing

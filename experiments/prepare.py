@@ -21,7 +21,8 @@ from abaw.data.emo135 import read_emo135
 from abaw.data.frames import Collection
 from abaw.data.images import read_images
 from abaw.data.lsd import read_lsd
-from abaw.data.shards import DROPS, Manifest, check_options, write_shards
+from abaw.data.manifest import DROPS, Manifest
+from abaw.data.shards import check_options, write_shards
 from abaw.data.storage import as_path, reaching, write_text
 from abaw.faces.dataset import FacesConfig, write_faces
 from abaw.problems import refuse

@@ -16,7 +16,8 @@ from abaw.data.clean_images import NOTES, Cleaning, check_places, clean_images
 from abaw.data.cropping import CROPS, Alignment
 from abaw.data.detectors.detector import DetectorConfig, find_weights
 from abaw.data.frames import Collection
-from abaw.data.shards import Manifest, Preprocessing, write_shards
+from abaw.data.manifest import Manifest, Preprocessing
+from abaw.data.shards import write_shards
 from abaw.data.storage import is_remote
 from abaw.data.video import CHOICES_FILE, SHEETS, VIDEOS, VideoConfig, find_videos, prepare_videos
 from abaw.problems import BadInput, Problem, refuse

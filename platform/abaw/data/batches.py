@@ -24,8 +24,8 @@ from torch import Tensor
 from abaw.data.augment import Augmentation, augment
 from abaw.data.frames import KEY, LABELS, SCHEMA, annotated, unpack_labels
 from abaw.data.jpegs import JpegColumn, decode
+from abaw.data.manifest import Manifest, read_manifest, usual_size
 from abaw.data.sampling import ALL_FRAMES, OUTSIDE, Rows, Sampling, epoch_order, epoch_size, windows
-from abaw.data.shards import Manifest, read_manifest, usual_size
 from abaw.data.storage import open_parquet
 from abaw.problems import refuse
 from abaw.tracks import TRACKS

@@ -11,7 +11,7 @@ from abaw.data.align import choose_face, cut_crop, eye_similarity
 from abaw.data.clean import Reason, lacking_parts
 from abaw.data.detectors.detector import Detector, Face, open_detector
 from abaw.data.detectors.weights import Weights
-from abaw.data.shards import Preprocessing
+from abaw.data.manifest import Preprocessing
 
 CROPS = "crops"
 """Folder of crops: <video>/00001.jpg, as in the official layout."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from abaw.data.shards import CACHE, ShardFile
+from abaw.data.manifest import CACHE, ShardFile
 from abaw.data.storage import is_remote, open_parquet
 
 

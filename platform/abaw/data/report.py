@@ -12,7 +12,8 @@ import simplejpeg
 
 from abaw.data import pictures
 from abaw.data.frames import KEY, annotated, residues
-from abaw.data.shards import DROPS, Manifest, load_manifest, open_frames
+from abaw.data.manifest import DROPS, Manifest, load_manifest
+from abaw.data.shards import open_frames
 from abaw.data.storage import as_path
 from abaw.data.videos import TASKS, list_videos
 from abaw.problems import refuse

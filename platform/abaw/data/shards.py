@@ -9,10 +9,9 @@ it is unfinished. `drops.parquet` lists every image that could not be used, and 
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,76 +24,29 @@ from rich.console import Console
 from rich.progress import track as progress
 
 from abaw.data.frames import DROP_SCHEMA, KEY, SCHEMA, annotated, residues
+from abaw.data.manifest import (
+    AS_DELIVERED,
+    CACHE,
+    DROPS,
+    MANIFEST,
+    Manifest,
+    Preprocessing,
+    ShardFile,
+    add_up,
+    read_manifest,
+    usual_size,
+)
 from abaw.data.shard_file import REPORTS, write_planned_file
 from abaw.data.storage import appearing, as_path, file_sizes, parquet_source, reaching, remove_folder, write_text
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import TRACKS
 
 LOG = logging.getLogger(__name__)
-SCHEMA_VERSION = 2
 FILES_READ = 8
 """Files that are read at a time: on a remote file system each waits for the network."""
 MOST_SLOTS = 65_536
-MANIFEST, DROPS, CACHE, PLAN = "manifest.json", "drops.parquet", ".arrow", ".plan.parquet"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """How the images were made: weights that were trained on them expect the same, so it travels with the weights."""
-
-    crop: str = "as delivered"
-    """What was cut out, such as `face of RetainFace, margin 0.2`."""
-    alignment: str = "as delivered"
-    """How the cut was turned, such as `similarity transform on the eyes`."""
-    colours: str = "RGB"
-    """Order of the channels after decoding."""
-    size: int | None = None
-    """Side of the images in pixels; when not given, the usual one of the images that are written."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardFile:
-    """One Parquet file."""
-
-    path: str
-    """Below the folder of shards."""
-    slot: int
-    frames: int
-    bytes: int
-    sha256: str
-    first_video: str
-    """Rows are sorted by video and frame: the file holds no video before this one,"""
-    last_video: str
-    """and none after this one."""
-
-    @property
-    def copy_name(self) -> str:
-        """The Arrow file that its images are copied to, see `abaw.data.jpegs`."""
-        return f"{self.sha256[:16]}.arrow"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a folder of shards holds."""
-
-    schema_version: int = SCHEMA_VERSION
-    source: str
-    """Where the frames come from, in words."""
-    frames: int
-    videos: int
-    splits: Mapping[str, Mapping[str, int]]
-    """For each split: frames, videos, and the frames that are fully annotated for va, expr and au."""
-    without_image: int
-    """Labelled rows that were left out since they have no image."""
-    dropped: int
-    """Rows of `drops.parquet`: what the source left out, and images that could not be decoded."""
-    image_sizes: Mapping[str, int]
-    """Number of images by `<height>x<width>`."""
-    track: str
-    """The track whose classes `expression` numbers, see `abaw.tracks`."""
-    preprocessing: Preprocessing
-    slots: int
-    files: tuple[ShardFile, ...]
+PLAN = ".plan.parquet"
+"""The rows of every file, a row group each, while they are made."""
 
 
 def check_options(*, slots: int, overwrite: bool, resume: bool) -> None:
@@ -119,7 +71,7 @@ def write_shards(
     resume: bool = False,
     drops: pl.DataFrame | None = None,
     track: str = "mtl",
-    preprocessing: Preprocessing = Preprocessing(),
+    preprocessing: Preprocessing = AS_DELIVERED,
     source: str = "frames",
 ) -> Manifest:
     """Write the rows of a frame table that have an image (`path`) to `out`, on the Ray that is connected.
@@ -157,76 +109,18 @@ def write_shards(
         dropped.write_parquet(local)
     if not entries:
         raise refuse(out, f"none of the {places.height} images can be used, see {DROPS}; first: {dropped.row(0)}")
-    wanted = {f"{REPORTS}/{report['file']}.json" for report in reports}
-    wanted |= {name for entry in entries for name in (entry.path, f"{CACHE}/{entry.copy_name}")}
-    _remove_strangers(out, wanted)
-    kept = frames.lazy().filter(pl.col("path").is_not_null() & ~pl.col("path").is_in(bad["path"].implode()))
-    image_sizes = add_up([video["sizes"] for report in reports for video in report["videos"].values()])
+    _remove_strangers(out, entries, reports)
     manifest = Manifest(
         source=source,
-        frames=sum(entry.frames for entry in entries),
-        videos=kept.select(pl.col("video").n_unique()).collect().item(),
-        splits=_count_splits(kept),
-        without_image=frames.height - places.height,
         dropped=dropped.height,
-        image_sizes=image_sizes,
         track=track,
-        preprocessing=replace(preprocessing, size=preprocessing.size or usual_size(image_sizes)),
+        preprocessing=replace(preprocessing, size=preprocessing.size or usual_size(_image_sizes(reports))),
         slots=slots,
         files=entries,
+        **_counts(frames, bad, reports),
     )
     write_text(out / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
-
-
-def read_manifest(shards: Path) -> Manifest:
-    """The manifest of a folder of shards; BadInput names every file that is missing or has another size."""
-    manifest = load_manifest(shards)
-    there = file_sizes(as_path(shards))
-    problems = [
-        Problem(path=str(shards / entry.path), message=f"missing or not of {entry.bytes} bytes; write the shards again")
-        for entry in manifest.files
-        if there.get(entry.path) != entry.bytes
-    ]
-    if problems:
-        raise BadInput(problems)
-    return manifest
-
-
-def load_manifest(shards: Path) -> Manifest:
-    """The manifest of a folder of shards, without a look at its files; BadInput where none is there, or damaged."""
-    shards = as_path(shards)
-    path = shards / MANIFEST
-    with reaching(path):
-        try:
-            content = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            unfinished = "the shards are unfinished; write them again with --resume or --overwrite"
-            raise refuse(path, f"no manifest: {unfinished if shards.is_dir() else 'no such folder'}") from error
-    try:
-        stored = json.loads(content)
-        version = stored["schema_version"]
-        if version == SCHEMA_VERSION:
-            files = tuple(ShardFile(**entry) for entry in stored.pop("files"))
-            return Manifest(files=files, preprocessing=Preprocessing(**stored.pop("preprocessing")), **stored)
-    except (KeyError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise refuse(path, f"is damaged: {why}; write the shards again with --resume") from error
-    raise refuse(path, f"schema version {version}; expected {SCHEMA_VERSION}; write them again")
-
-
-def usual_size(image_sizes: Mapping[str, int]) -> int:
-    """Side of the squares that images come in: the larger side of the most frequent size."""
-    usual = max(sorted(image_sizes), key=image_sizes.__getitem__)
-    return max(int(side) for side in usual.split("x"))
-
-
-def add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """The sum of counts, name by name, sorted by name."""
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return dict(sorted(total.items()))
 
 
 def open_frames(
@@ -336,12 +230,31 @@ def _make_files(jobs: list[dict[str, Any]], out: Path) -> Iterator[dict[str, Any
         yield json.loads(row["report"])
 
 
-def _remove_strangers(out: Path, wanted: set[str]) -> None:
+def _remove_strangers(out: Path, entries: Sequence[ShardFile], reports: Sequence[Mapping[str, Any]]) -> None:
     """Remove what an interrupted run, or one of other frames, left."""
+    wanted = {f"{REPORTS}/{report['file']}.json" for report in reports}
+    wanted |= {name for entry in entries for name in (entry.path, f"{CACHE}/{entry.copy_name}")}
     for name in file_sizes(out):
         if name not in wanted and (name.startswith(("slot=", REPORTS, CACHE)) or name.endswith(".partial")):
             LOG.info("%s: %s is of an earlier run and is removed", out, name)
             (out / name).unlink()
+
+
+def _counts(frames: pl.DataFrame, bad: pl.DataFrame, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the manifest counts, of the rows with an image that can be used; `bad` holds the paths of the others."""
+    present = pl.col("path").is_not_null()
+    kept = frames.lazy().filter(present & ~pl.col("path").is_in(bad["path"].implode()))
+    return {
+        "frames": sum(report["entry"]["frames"] for report in reports),
+        "videos": kept.select(pl.col("video").n_unique()).collect().item(),
+        "splits": _count_splits(kept),
+        "without_image": frames.select((~present).sum()).item(),
+        "image_sizes": _image_sizes(reports),
+    }
+
+
+def _image_sizes(reports: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return add_up([video["sizes"] for report in reports for video in report["videos"].values()])
 
 
 def _count_splits(kept: pl.LazyFrame) -> dict[str, dict[str, int]]:

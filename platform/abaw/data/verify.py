@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 
 from abaw.data.frames import KEY, SCHEMA, residues
+from abaw.data.manifest import DROPS, Manifest, ShardFile, load_manifest
 from abaw.data.shard_file import check_jpeg
-from abaw.data.shards import DROPS, Manifest, ShardFile, load_manifest
 from abaw.data.storage import as_path, file_sizes, open_parquet, sha256_of
 from abaw.problems import Problem
 

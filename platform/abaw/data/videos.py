@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 
 from abaw.data.frames import annotated
+from abaw.data.manifest import add_up, load_manifest
 from abaw.data.shard_file import REPORTS
-from abaw.data.shards import add_up, load_manifest, open_frames
+from abaw.data.shards import open_frames
 from abaw.data.storage import as_path
 from abaw.tracks import TRACKS
 

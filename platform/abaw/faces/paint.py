@@ -119,7 +119,7 @@ def _response(sigma: float | tuple[float, float]) -> Floats:
     """What a Gaussian blur of `sigma` texels (rows and columns) leaves of each frequency of `scipy.fft.rfft2`."""
     down, across = sigma if isinstance(sigma, tuple) else (sigma, sigma)
     exponent_HW = (down * fftfreq(ROWS)[:, None]) ** 2 + (across * rfftfreq(COLUMNS)) ** 2
-    return np.exp(-2 * np.pi**2 * exponent_HW).astype(np.float32)
+    return np.asarray(np.exp(-2 * np.pi**2 * exponent_HW), np.float32)
 
 
 def _noise(rng: np.random.Generator, sigma: float | tuple[float, float]) -> Floats:

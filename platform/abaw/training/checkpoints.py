@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from abaw.data.shards import Preprocessing
+from abaw.data.manifest import Preprocessing
 from abaw.problems import refuse
 
 LOG = logging.getLogger(__name__)

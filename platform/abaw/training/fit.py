@@ -20,7 +20,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from abaw.data.batches import Loading
-from abaw.data.shards import load_manifest
+from abaw.data.manifest import load_manifest
 from abaw.training.checkpoints import check_preprocessing
 from abaw.training.job import TrainingJob
 from abaw.training.loop import run_job

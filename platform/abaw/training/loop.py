@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from abaw import runs
 from abaw.data.batches import FrameSource, batches, steps_per_epoch
+from abaw.data.manifest import load_manifest
 from abaw.data.sampling import epoch_size
-from abaw.data.shards import load_manifest
 from abaw.data.storage import as_path
 from abaw.systems.system import System
 from abaw.tracks import Track, get_track

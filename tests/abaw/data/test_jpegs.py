@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abaw.data.jpegs import JpegColumn, copies_folder
-from abaw.data.shards import ShardFile
+from abaw.data.manifest import ShardFile
 
 
 def test_images_are_copied_a_row_group_at_a_time_and_found_by_row(tmp_path: Path) -> None:

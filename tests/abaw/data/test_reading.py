@@ -14,8 +14,9 @@ import simplejpeg
 
 from abaw.data.affwild2 import read_affwild2
 from abaw.data.images import read_images
+from abaw.data.manifest import DROPS, Preprocessing, read_manifest
 from abaw.data.report import missing_runs
-from abaw.data.shards import DROPS, Preprocessing, open_frames, read_manifest, write_shards
+from abaw.data.shards import open_frames, write_shards
 from abaw.data.verify import verify_shards
 from experiments.cli import run
 

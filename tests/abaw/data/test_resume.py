@@ -11,8 +11,9 @@ import pytest
 import ray
 
 from abaw.data.images import read_images
+from abaw.data.manifest import DROPS, read_manifest
 from abaw.data.shard_file import REPORTS
-from abaw.data.shards import DROPS, read_manifest, write_shards
+from abaw.data.shards import write_shards
 from abaw.problems import BadInput
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("local_ray")]

@@ -13,7 +13,8 @@ import pytest
 import s3fs
 
 from abaw.data.images import read_images
-from abaw.data.shards import DROPS, open_frames, read_manifest, write_shards
+from abaw.data.manifest import DROPS, read_manifest
+from abaw.data.shards import open_frames, write_shards
 from abaw.data.storage import appearing, as_path, file_sizes, read_files, remove_folder, write_text
 from abaw.problems import BadInput
 from experiments.cli import run

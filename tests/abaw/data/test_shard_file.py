@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from abaw.data.images import read_images
+from abaw.data.manifest import DROPS
 from abaw.data.shard_file import MAX_PIXELS, check_jpeg
-from abaw.data.shards import DROPS, open_frames, write_shards
+from abaw.data.shards import open_frames, write_shards
 from abaw.data.storage import read_files
 
 pytestmark = pytest.mark.timeout(120)

@@ -9,7 +9,8 @@ import pytest
 from abaw.data.affwild2 import read_affwild2
 from abaw.data.frames import SCHEMA, residues
 from abaw.data.images import read_images
-from abaw.data.shards import DROPS, open_frames, read_manifest, write_shards
+from abaw.data.manifest import DROPS, read_manifest
+from abaw.data.shards import open_frames, write_shards
 from abaw.problems import BadInput
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("local_ray")]

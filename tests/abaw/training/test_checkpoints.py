@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from abaw.data.shards import Preprocessing
+from abaw.data.manifest import Preprocessing
 from abaw.models.mae import MaeConfig
 from abaw.models.vit import VitConfig
 from abaw.problems import BadInput
