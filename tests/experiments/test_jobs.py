@@ -24,12 +24,13 @@ def free_port():
 @pytest.fixture
 def head():
     """A head node with its dashboard; ends with the test, and only it."""
-    port, dashboard, client = free_port(), free_port(), free_port()
+    port, dashboard, client, agent = (free_port() for _ in range(4))
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
     command = [
         str(BIN / "ray"), "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}",
-        "--num-cpus=2", f"--ray-client-server-port={client}", "--disable-usage-stats",
+        "--num-cpus=2", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
+        "--disable-usage-stats",
     ]  # fmt: skip
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     address = f"http://127.0.0.1:{dashboard}"
