@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -77,7 +76,7 @@ class Report:
         """Print where the report is."""
         if is_remote(self.out):
             raise refuse(self.out, "is not a local folder; give one for the report")
-        written = [str(path) for path in write_report(as_path(self.shards), Path(self.out))]
+        written = [str(path) for path in write_report(as_path(self.shards), as_path(self.out))]
         print(json.dumps(written) if self.json else "\n".join(written))
         return 0
 

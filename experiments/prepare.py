@@ -88,11 +88,17 @@ class AffWild2:
     """Folders of crops, where they are not cropped_aligned, cropped_aligned_new_50_vids or images in the root."""
     annotations: str | None = None
     """Folder that holds the challenge folders, where it is not the root or at most two folders down."""
+    template: str | None = None
+    """A template of a submission that is not in test_templates below the root; its videos are the split test."""
 
     def read(self) -> Collection:
         """The delivery."""
-        annotations = as_path(self.annotations) if self.annotations else None
-        return read_affwild2(as_path(self.root), images=[*map(as_path, self.images)], annotations=annotations)
+        return read_affwild2(
+            as_path(self.root),
+            images=[*map(as_path, self.images)],
+            annotations=as_path(self.annotations) if self.annotations else None,
+            template=as_path(self.template) if self.template else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from abaw.data.detectors.detector import DetectorConfig, find_weights
 from abaw.data.frames import Collection
 from abaw.data.manifest import Manifest, Preprocessing
 from abaw.data.shards import write_shards
-from abaw.data.storage import is_remote
+from abaw.data.storage import as_path, claim_folder, is_remote
 from abaw.data.video import CHOICES_FILE, SHEETS, VIDEOS, VideoConfig, find_videos, prepare_videos
 from abaw.problems import BadInput, Problem, refuse
 from experiments.ray_session import ray_session
@@ -116,7 +116,7 @@ class Video(AlignOptions):
     @property
     def out(self) -> Path:
         """The folder to write."""
-        return Path(self.paths[-1])
+        return as_path(self.paths[-1])
 
 
 def write_video(options: Video) -> Manifest:
@@ -130,9 +130,9 @@ def write_video(options: Video) -> Manifest:
         options.refuse_unused("min_side", without="--align")
     config = VideoConfig(alignment=options.alignment(), choose=options.choose, quality=options.quality)
     *roots, _ = options.paths
-    videos, drops = find_videos([Path(root) for root in roots])
+    videos, drops = find_videos([as_path(root) for root in roots])
     ours = (CROPS, SHEETS, VIDEOS, SHARDS, CHOICES_FILE)
-    _claim(options.out, ours, go_on=options.resume or options.overwrite)
+    claim_folder(options.out, ours, go_on=options.resume or options.overwrite, put_there=[CHOICES_FILE])
     choices = update_choices(options.out / CHOICES_FILE, list(videos), options.choose) if options.align else {}
     if options.overwrite:
         _remove(options.out, (CROPS, SHEETS, VIDEOS))
@@ -147,7 +147,9 @@ def write_images(
     found: Collection, out: Path, cleaning: Cleaning, *, slots: int, resume: bool, overwrite: bool, source: str
 ) -> Manifest:
     """Image sets to OUT/shards, and with alignment to OUT/crops. BadInput before anything is written or removed."""
-    _claim(out, (CROPS, NOTES, SHARDS), go_on=resume or overwrite)
+    if is_remote(out):
+        raise refuse(out, "is not a local folder; crops are written to local folders")
+    claim_folder(out, (CROPS, NOTES, SHARDS), go_on=resume or overwrite)
     check_places(found, out)
     if overwrite:
         _remove(out, (CROPS, NOTES))
@@ -169,23 +171,6 @@ def _write(found: Collection, out: Path, slots: int, preprocessing: Preprocessin
         preprocessing=preprocessing,
         source=source,
     )
-
-
-def _claim(out: Path, ours: Sequence[str], *, go_on: bool) -> None:
-    """Make `out` a folder that may be written; `ours` are what the command writes there.
-
-    BadInput when it holds anything else, or anything at all but choices.csv unless `go_on`.
-    """
-    if is_remote(out):
-        raise refuse(out, "is not a local folder; crops are written to local folders")
-    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    foreign = [name for name in there if name not in ours]
-    if foreign:
-        raise refuse(out, f"holds {', '.join(foreign[:5])}, which this command does not write; give a new folder")
-    made = [name for name in there if name != CHOICES_FILE]
-    if made and not go_on:
-        raise refuse(out, f"holds {', '.join(made)}; give --resume to go on, --overwrite to replace, or a new folder")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _remove(out: Path, names: Sequence[str]) -> None:

@@ -3,6 +3,8 @@
 import os
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
+# Networks here are tiny: a second thread of OpenMP would mostly wait, and it waits by spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("RAY_ADDRESS", None)
 
 from importlib.resources import files

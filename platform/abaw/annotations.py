@@ -62,12 +62,18 @@ def read_annotation(path: Path, task: Task, *, misfits: list[Problem] | None = N
 def read_annotations(folder: Path, task: Task, *, misfits: list[Problem] | None = None) -> pl.DataFrame:
     """Labels of every `<video>.txt` in `folder`, with a leading `video` column, sorted by video and frame.
 
-    BadInput holds every problem of every file; `misfits` as in `read_annotation`.
+    BadInput holds every problem of every file; `misfits` as in `read_annotation`, and files whose name is not UTF-8.
     """
     files = label_files(folder)
+    strange = [path for path in files if not _is_text(path.name)]
+    problems = [Problem(path=str(path), message="its name is not UTF-8; rename it") for path in strange]
+    files = [path for path in files if path not in strange]
+    if misfits is not None and files:
+        misfits += problems
+        problems = []
     if not files:
         raise refuse(folder, f"holds no annotation file; expected one <video>.txt a video; {_listing(folder)}")
-    tables, problems = [], []
+    tables = []
     for path in files:
         table, found = _annotation(path, task, misfits)
         tables.append(table.select(pl.lit(path.stem).alias("video"), pl.all()))
@@ -127,6 +133,10 @@ def label_files(folder: Path) -> list[Path]:
     """The annotation files `<video>.txt` that `folder` holds itself, sorted by video; else BadInput."""
     files = [path for path in _inside(folder) if path.name.endswith(".txt") and not path.name.startswith(".")]
     return sorted([path for path in files if path.is_file()], key=lambda path: path.stem)
+
+
+def _is_text(name: str) -> bool:
+    return name == name.encode(errors="replace").decode()
 
 
 def annotation_sets(root: Path, track: Track) -> list[Path]:

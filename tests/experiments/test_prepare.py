@@ -105,6 +105,24 @@ def test_a_bad_number_costs_its_label_alone_and_is_listed_with_its_line(delivery
     assert rows[1] == pytest.approx((2, 0.3, 0.4))
 
 
+def test_a_template_from_elsewhere_names_the_test_videos(delivery, tmp_path, capsys):
+    root, template = tmp_path / "delivery", tmp_path / "template.txt"
+    (label_folder(root) / "a.txt").write_text("valence,arousal\n0.1,0.2\n")
+    (root / "cropped_aligned" / "b").mkdir()
+    image = next(path for path in (delivery / "cropped_aligned").rglob("*.jpg") if path.stat().st_size > 500)
+    for video in "ab":
+        shutil.copy(image, root / "cropped_aligned" / video / "00001.jpg")
+    template.write_text("image_location,valence,arousal\nb/00001.jpg,\n")
+    command = ["prepare", "affwild2", str(root), str(tmp_path / "out"), "--json", "--template"]
+    assert run([*command, str(template)]) == 0
+    assert {split: counts["frames"] for split, counts in json.loads(capsys.readouterr().out)["splits"].items()} == {
+        "test": 1,
+        "train": 1,
+    }
+    assert run([*command, str(tmp_path / "none.txt"), "--overwrite"]) == 1
+    assert f"abaw: {tmp_path / 'none.txt'}: cannot be read as text: " in capsys.readouterr().err
+
+
 def label_folder(root):
     """The folder of the valence-arousal labels of an empty delivery of one video, `a`."""
     folder = root / "annotations" / "VA_Estimation_Challenge" / "Train_Set"

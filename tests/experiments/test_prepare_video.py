@@ -35,7 +35,7 @@ def test_videos_become_aligned_shards_and_a_second_run_follows_the_table(
     assert (out / "sheets" / "clip.jpg").is_file()
     # Without being told to go on, nothing is touched.
     assert run(command) == 1
-    assert "holds crops, shards, sheets, videos; give --resume to go on, --overwrite to" in capsys.readouterr().err
+    assert "holds crops, shards, sheets, videos; give --resume to finish it, --overwrite to" in capsys.readouterr().err
     table = out / "choices.csv"
     table.write_text(table.read_text() + "clip,3,4,none\n")
     assert run([*command, "--resume"]) == WITH_DROPS

@@ -18,10 +18,11 @@ import polars as pl
 
 from abaw.annotations import annotation_sets, label_files, parse_locations, read_annotations, read_mtl_list
 from abaw.data.coverage import count_coverage, describe_coverage
-from abaw.data.files import Drops, shown
+from abaw.data.files import Drops
 from abaw.data.frames import KEY, Collection, drop_table, frame_table
 from abaw.data.images import find_images
 from abaw.data.labels import LabelTable, merge_labels, misfit_drops, videos_of
+from abaw.data.storage import shown
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import ACTION_UNITS, TRACKS, Task, Track
 

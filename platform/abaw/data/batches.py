@@ -9,26 +9,30 @@ Legend: B rows or windows of a batch, T frames of a window, N rows of a source.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from abaw.data.augment import Augmentation, augment
 from abaw.data.frames import KEY, LABELS, SCHEMA, annotated, unpack_labels
 from abaw.data.jpegs import JpegColumn, decode
-from abaw.data.manifest import Manifest, read_manifest, usual_size
+from abaw.data.manifest import read_manifest, usual_size
 from abaw.data.sampling import ALL_FRAMES, OUTSIDE, Rows, Sampling, epoch_order, epoch_size, windows
+from abaw.data.soft_targets import read_soft_targets
 from abaw.data.storage import open_parquet
 from abaw.problems import refuse
-from abaw.tracks import TRACKS
+from abaw.tracks import Task
 
 MOST_DECODERS = 16
 """More threads than this wait for each other: a batch takes each of them some Python."""
@@ -50,34 +54,44 @@ class Loading:
         return Loading(decoders=decoders, prefetch=self.prefetch or decoders + 1)
 
 
-class FrameSource:
-    """Frames of a folder of shards, by row number; opened once in each worker."""
+class Chosen(TypedDict, total=False):
+    """Which rows of a frame table a source has, and what it has beside them."""
+
+    videos: Sequence[str] | None
+    splits: Sequence[str] | None
+    tasks: Sequence[Task]
+    soft_targets: Sequence[Path]
+
+
+class Source(ABC):
+    """Rows of a frame table by their number, as tensors with their labels; what else they hold, subclasses say."""
 
     def __init__(
         self,
-        shards: Path,
+        table: pl.DataFrame,
         *,
+        folder: Path,
         videos: Sequence[str] | None = None,
         splits: Sequence[str] | None = None,
-        labelled: bool = False,
+        tasks: Sequence[Task] = (),
+        soft_targets: Sequence[Path] = (),
     ) -> None:
-        """Open the frames of these videos (equal names) and splits; with `labelled`, those annotated for some task.
+        """Take the rows of these videos (equal names) and splits; with `tasks`, those annotated for one of them.
 
-        Raises BadInput when `shards` is none, or a video is not in it.
+        `table` is the frame table without images, with the place of each row: the number of a `file` of `folder`, and
+        its `row` there. `soft_targets` are prediction tables of a teacher for these tasks, which must hold every frame.
+        Raises BadInput when a video is not there, or a frame has no soft target.
         """
-        manifest = read_manifest(shards)
-        self._jpegs = JpegColumn(shards, manifest.files)
-        table = _label_table(shards, manifest)
         if videos is not None:
             if missing := sorted(set(videos) - set(table["video"].unique())):
                 raise refuse(
-                    shards, f"holds no video {', '.join(missing[:5])}; {len(missing)} of {len(videos)} are missing"
+                    folder, f"holds no video {', '.join(missing[:5])}; {len(missing)} of {len(videos)} are missing"
                 )
             table = table.filter(pl.col("video").is_in(set(videos)))
         if splits is not None:
             table = table.filter(pl.col("split").is_in(set(splits)))
-        if labelled:
-            table = table.filter(pl.any_horizontal(annotated(task) for task in TRACKS["mtl"].tasks))
+        if tasks:
+            table = table.filter(pl.any_horizontal(annotated(task) for task in tasks))
         table = table.sort(KEY)
         self._place_N2 = table.select("file", "row").to_numpy()
         self._frame_N = table["frame"].cast(pl.Int64).to_numpy()
@@ -85,7 +99,7 @@ class FrameSource:
         """The frame table (Polars) without images, sorted by video and frame: row k has `index` k in batches."""
         labels = pl.DataFrame(self.labels()).select(pl.col(LABELS).cast(pl.Float32).fill_null(np.nan))
         self._labels_ND = np.ascontiguousarray(labels.to_numpy())
-        self.image_size = usual_size(manifest.image_sizes)
+        self._soft = read_soft_targets(soft_targets, self.table, tasks) if soft_targets else {}
 
     def __len__(self) -> int:
         return self.table.height
@@ -97,9 +111,10 @@ class FrameSource:
     def batch(self, rows: Rows) -> dict[str, Tensor]:
         """The rows (B,), or windows of rows (B, T), as tensors.
 
-        `image` uint8 (B, 3, S, S), channels last in memory; `va` (B, 2) and `au` (B, 12) float32, `expression` (B,)
-        int64, each 0 where not annotated; `va_mask` (B,), `expression_mask` (B,), `au_mask` (B, 12) bool; `frame` and
-        `index` (B,) int64, the number in the video and the row of the source.
+        What `inputs` gives, and `va` (B, 2) and `au` (B, 12) float32, `expression` (B,) int64, each 0 where not
+        annotated; `va_mask` (B,), `expression_mask` (B,), `au_mask` (B, 12) bool; `frame` and `index` (B,) int64, the
+        number in the video and the row of the source; with soft targets, `soft_va` (B, 2), `soft_expr` (B, C) and
+        `soft_au` (B, 12) float32.
 
         Windows have B, T in place of B everywhere, and `mask` (B, T) bool: False where a window reaches beyond the
         video. There the nearest frame stands again, with its own number and without labels.
@@ -111,32 +126,54 @@ class FrameSource:
         windows_BT = {name: value.view(*rows.shape, *value.shape[1:]) for name, value in batch.items()}
         return windows_BT | {"mask": torch.from_numpy(rows != OUTSIDE)}
 
+    @abstractmethod
+    def inputs(self, places_B2: NDArray[np.int64]) -> dict[str, Tensor]:
+        """What a network sees of the rows at these places, (file, row) each."""
+
     def _batch(self, rows_B: Rows, labelled_B: Rows) -> dict[str, Tensor]:
-        """Images of the rows, with the labels of those that are not `OUTSIDE` in `labelled_B`."""
-        image = decode([self._jpegs.jpeg(file, row) for file, row in self._place_N2[rows_B]], size=self.image_size)
+        """Inputs of the rows, with the labels of those that are not `OUTSIDE` in `labelled_B`."""
+        inputs = self.inputs(self._place_N2[rows_B])
         labels = torch.from_numpy(self._labels_ND[rows_B])
         labels[torch.from_numpy(labelled_B == OUTSIDE)] = torch.nan
         present, labels = ~labels.isnan(), labels.nan_to_num()
-        return {
-            "image": image,
-            "va": labels[:, :2],
-            "va_mask": present[:, :2].all(dim=1),
-            "expression": labels[:, 2].long(),
-            "expression_mask": present[:, 2],
-            "au": labels[:, 3:],
-            "au_mask": present[:, 3:],
-            "frame": torch.from_numpy(self._frame_N[rows_B]),
-            "index": torch.from_numpy(rows_B),
-        }
+        return (
+            inputs
+            | {
+                "va": labels[:, :2],
+                "va_mask": present[:, :2].all(dim=1),
+                "expression": labels[:, 2].long(),
+                "expression_mask": present[:, 2],
+                "au": labels[:, 3:],
+                "au_mask": present[:, 3:],
+                "frame": torch.from_numpy(self._frame_N[rows_B]),
+                "index": torch.from_numpy(rows_B),
+            }
+            | {name: torch.from_numpy(soft_NC[rows_B]) for name, soft_NC in self._soft.items()}
+        )
 
 
-def steps_per_epoch(source: FrameSource, *, global_batch: int, sampling: Sampling) -> int:
+class FrameSource(Source):
+    """Frames of a folder of shards, by row number; opened once in each worker."""
+
+    def __init__(self, shards: Path, **chosen: Unpack[Chosen]) -> None:
+        """Open the chosen frames. Raises BadInput when `shards` is none, and as `Source` does."""
+        manifest = read_manifest(shards)
+        self._jpegs = JpegColumn(shards, manifest.files)
+        self.image_size = usual_size(manifest.image_sizes)
+        super().__init__(label_table(shards, [file.path for file in manifest.files]), folder=shards, **chosen)
+
+    def inputs(self, places_B2: NDArray[np.int64]) -> dict[str, Tensor]:
+        """`image` uint8 (B, 3, S, S), channels last in memory."""
+        return {"image": decode([self._jpegs.jpeg(file, row) for file, row in places_B2], size=self.image_size)}
+
+
+def steps_per_epoch(source: Source, *, global_batch: int, sampling: Sampling) -> int:
     """Full batches that every epoch has."""
     return epoch_size(source.table, sampling) // global_batch
 
 
 def batches(
-    source: FrameSource,
+    source: Source,
     *,
     global_batch: int,
     rank: int,
@@ -171,11 +208,11 @@ def batches(
             batch["image"] = image.view(*rows.shape, *image.shape[1:])
         return batch
 
-    return _ahead(load, parts, loading.resolved())
+    return ahead(load, parts, loading.resolved())
 
 
 def evaluation_batches(
-    source: FrameSource, *, batch: int, rank: int, world: int, window: int = 0, loading: Loading = Loading()
+    source: Source, *, batch: int, rank: int, world: int, window: int = 0, loading: Loading = Loading()
 ) -> Iterator[dict[str, Tensor]]:
     """A worker's share of all rows in their order: over the workers every row comes once, none is padded or dropped.
 
@@ -186,7 +223,7 @@ def evaluation_batches(
         items = windows(source.table, items, sampling=Sampling(window=window), generator=None)
     share = np.array_split(items, world)[rank]
     parts = (share[start : start + batch] for start in range(0, len(share), batch))
-    return _ahead(source.batch, parts, loading.resolved())
+    return ahead(source.batch, parts, loading.resolved())
 
 
 def fill_outside(rows_BT: Rows) -> Rows:
@@ -197,17 +234,17 @@ def fill_outside(rows_BT: Rows) -> Rows:
     return np.take_along_axis(rows_BT, np.arange(rows_BT.shape[1])[None].clip(first_B1, last_B1), axis=1)
 
 
-def _label_table(shards: Path, manifest: Manifest) -> pl.DataFrame:
-    """The frame table without images, with the place of each: `file` of the manifest and `row` in it."""
+def label_table(folder: Path, files: Sequence[str]) -> pl.DataFrame:
+    """The frame table of these files without images, with the place of each row: number of the `file`, `row` in it."""
     columns = [name for name in SCHEMA.names if name != "image"]
     tables = [
-        pl.DataFrame(open_parquet(shards / file.path).read(columns=columns)).with_row_index("row").with_columns(file=k)
-        for k, file in enumerate(manifest.files)
+        pl.DataFrame(open_parquet(folder / file).read(columns=columns)).with_row_index("row").with_columns(file=k)
+        for k, file in enumerate(files)
     ]
     return pl.concat(tables).with_columns(pl.col("file", "row").cast(pl.Int64))
 
 
-def _ahead(
+def ahead(
     load: Callable[[Rows], dict[str, Tensor]], parts: Iterator[Rows], loading: Loading
 ) -> Iterator[dict[str, Tensor]]:
     """`load` of each part in turn, begun before it is asked for, in memory from which a GPU can copy by itself."""

@@ -9,14 +9,17 @@ lower one rules. `choose` is one of `abaw.data.align.CHOICES`; `none` drops the 
 """
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from abaw.data.align import CHOICES
-from abaw.problems import BadInput, Problem
+from abaw.problems import BadInput, Problem, refuse
 
 HEADER = ("video", "first", "last", "choose")
+MOST_DIGITS = 9
+"""Of the number of a frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +44,15 @@ def update_choices(path: Path, videos: Sequence[str], default: str) -> dict[str,
 
     BadInput names every row that cannot be used.
     """
-    rows = _read(path, videos) if path.is_file() else {}
+    if path.exists() and not path.is_file():
+        raise refuse(path, "is no file; expected a table, or nothing there")
+    text = _read(path) if path.exists() else ""
+    rows = _parse(path, text, videos)
     absent = [video for video in videos if video not in rows]
     if absent:
-        new = not path.is_file() or not path.read_bytes().strip()
+        new = not text
         with path.open("a", encoding="utf-8", newline="") as file:
-            if not new and not path.read_bytes().endswith(b"\n"):
+            if not new and not text.endswith("\n"):
                 file.write("\n")
             writer = csv.writer(file, lineterminator="\n")
             writer.writerows([HEADER] if new else [])
@@ -54,18 +60,33 @@ def update_choices(path: Path, videos: Sequence[str], default: str) -> dict[str,
     return rows | {video: [Stretch(first=1, last=None, choose=default)] for video in absent}
 
 
-def _read(path: Path, videos: Sequence[str]) -> dict[str, list[Stretch]]:
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(path, "is not UTF-8 text; save it as CSV in UTF-8") from error
+    except OSError as error:
+        raise refuse(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each row, and the line that it begins in; a cell in quotes may hold line ends."""
+    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    try:
+        for cells in reader:
+            yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise refuse(path, f"is no CSV: {error}; mend the quotes", line=line) from error
+
+
+def _parse(path: Path, text: str, videos: Sequence[str]) -> dict[str, list[Stretch]]:
     rows: dict[str, list[Stretch]] = {}
     problems: list[Problem] = []
-    try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except UnicodeDecodeError as error:
-        raise BadInput([Problem(path=str(path), message="is not UTF-8 text; save it as CSV in UTF-8")]) from error
-    if lines and tuple(lines[0]) != HEADER:
-        found = ",".join(lines[0])
-        raise BadInput([Problem(path=str(path), line=1, message=f"header is {found}; expected {','.join(HEADER)}")])
-    for number, cells in enumerate(lines[1:], start=2):
-        if not any(cells):
+    for number, cells in _lines(path, text):
+        if number == 1 and tuple(cells) != HEADER:
+            raise refuse(path, f"header is {','.join(cells)}; expected {','.join(HEADER)}", line=1)
+        if number == 1 or not any(cells):
             continue
         wrong = _wrong(cells, videos)
         if wrong:
@@ -94,4 +115,4 @@ def _wrong(cells: Sequence[str], videos: Sequence[str]) -> str:
 
 
 def _is_frame(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and int(text) >= 1
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and int(text) >= 1

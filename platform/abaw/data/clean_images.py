@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from abaw.data.clean import Reason, difference_hash, duplicate_drops
 from abaw.data.cropping import CROPS, Alignment, Cropper, open_cropper
-from abaw.data.frames import Collection, drop_table
+from abaw.data.frames import ORIGINAL, Collection, drop_table
 from abaw.data.shard_file import check_jpeg
 from abaw.data.storage import is_remote, read_files
 from abaw.data.tasks import run_tasks
@@ -94,8 +94,9 @@ def clean_images(found: Collection, out: Path, cleaning: Cleaning) -> Collection
         raise refuse(path, f"{reason}; none of the {len(rows)} pictures is left")
     # Others are of duplicates, of earlier options or of pictures that are no more.
     _remove_others(out.absolute() / CROPS, "*.jpg", set(frames["image"]))
+    original = {ORIGINAL: pl.col("path")} if cleaning.alignment else {}
     return Collection(
-        frames=frames.with_columns(path="image").select(found.frames.columns),
+        frames=frames.with_columns(path="image", **original).drop("image"),
         drops=pl.concat([found.drops, left_out]).sort("path", "reason"),
         track=found.track,
     )

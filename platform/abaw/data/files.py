@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from abaw.data.storage import file_sizes, is_remote
+from abaw.data.storage import file_sizes, is_remote, is_text, shown
 from abaw.problems import refuse
 
 FILES = pl.Schema({"folder": pl.String, "name": pl.String, "path": pl.String})
@@ -55,11 +55,6 @@ def keep_jpegs(files: pl.DataFrame) -> tuple[pl.DataFrame, Drops]:
     return files.filter(named), [(path, reason) for path in others]
 
 
-def shown(path: str) -> str:
-    r"""A path as text that any file can hold: bytes that are not UTF-8 as `\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _local_folders(base: str, drops: Drops) -> Iterator[tuple[str, list[str]]]:
     """Folders with their files. `os.scandir` rather than pathlib: no object and no system call a file."""
     stack: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
@@ -83,7 +78,7 @@ def _local_folders(base: str, drops: Drops) -> Iterator[tuple[str, list[str]]]:
                         names.append(entry.name)
         except OSError as error:
             drops.append((shown(here), f"folder cannot be read: {error.strerror}"))
-        good = [name for name in names if _is_text(folder) and _is_text(name)]
+        good = [name for name in names if is_text(folder) and is_text(name)]
         if len(good) < len(names):
             bad = set(names) - set(good)
             reason = "its name is not UTF-8; rename it"
@@ -98,16 +93,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _is_text(name: str) -> bool:
-    if name.isascii():
-        return True
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _remote_folders(root: Path) -> Iterator[tuple[str, list[str]]]:

@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
     ]
 )
 """The frame table in shards."""
+ORIGINAL = "original"
+"""Column of a frame table whose `path` is a crop: the picture that it was cut out of."""
 DROP_SCHEMA = pl.Schema({"path": pl.String, "reason": pl.String})
 """The drop table: what was left out, and why. `path` is a file, a folder, or a line of a file as `<file>:<line>`."""
 

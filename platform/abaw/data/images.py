@@ -9,9 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from abaw.data.files import Drops, list_files, list_jpegs, shown
+from abaw.data.files import Drops, list_files, list_jpegs
 from abaw.data.frames import Collection
 from abaw.data.stills import collect, listed_images, read_lines
+from abaw.data.storage import shown
 from abaw.problems import BadInput, Problem, refuse
 
 IMAGE_NAME = r"^([0-9]{5}|[1-9][0-9]{5,8})\.jpg$"

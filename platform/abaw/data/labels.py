@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from abaw.data.frames import KEY, LABELS
+from abaw.data.storage import shown
 from abaw.problems import Problem
 from abaw.tracks import TRACKS
 
@@ -80,8 +81,9 @@ def videos_of(tables: Sequence[LabelTable], *, crops: pl.DataFrame, named: pl.Da
 
 
 def misfit_drops(misfits: Sequence[Problem]) -> Iterator[tuple[str, str]]:
-    """The drop table's rows for values that are no labels: `<file>:<line>` and what was expected."""
-    return ((f"{problem.path}:{problem.line}", problem.message) for problem in misfits)
+    """The drop table's rows for values that are no labels, `<file>:<line>`, and for files: what was expected."""
+    for problem in misfits:
+        yield shown(problem.path) + (f":{problem.line}" if problem.line else ""), problem.message
 
 
 def _labelled(tables: Sequence[LabelTable], source: str) -> pl.DataFrame:

@@ -2,15 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from abaw.data.storage import as_path, file_sizes, reaching
 from abaw.problems import BadInput, Problem, refuse
+from abaw.tracks import get_track
 
 SCHEMA_VERSION = 2
-MANIFEST, DROPS, CACHE = "manifest.json", "drops.parquet", ".arrow"
+MANIFEST, DROPS, SOURCES, CACHE = "manifest.json", "drops.parquet", "sources.parquet", ".arrow"
+MOST_NAMES = 8
+"""Names of expressions in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,28 @@ def load_manifest(shards: Path) -> Manifest:
         why = f"{type(error).__name__}: {error}"
         raise refuse(path, f"is damaged: {why}; write the shards again with --resume") from error
     raise refuse(path, f"schema version {version}; expected {SCHEMA_VERSION}; write them again")
+
+
+def check_track(manifest: Manifest, track: str) -> None:
+    """BadInput when shards number other expressions than those that `track` learns: labels would be read as others.
+
+    Shards of `mtl` serve `expr`, `au` and `va` too: valence, arousal and action units are the same everywhere.
+    """
+    there, wanted = class_names(manifest.track), class_names(track)
+    if there and wanted and there != wanted:
+        found = f"the shards number the expressions of {manifest.track} ({_few(there)})"
+        message = f"{found}; expected those of {track} ({_few(wanted)}); give shards that have them"
+        raise refuse(manifest.source, message)
+
+
+def class_names(track: str) -> tuple[str, ...]:
+    """The names of a track's expressions; none for a track without."""
+    return next((task.columns for task in get_track(track).tasks if task.kind == "classes"), ())
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def usual_size(image_sizes: Mapping[str, int]) -> int:

@@ -12,12 +12,12 @@ import simplejpeg
 
 from abaw.data import pictures
 from abaw.data.frames import KEY, annotated, residues
-from abaw.data.manifest import DROPS, Manifest, load_manifest
+from abaw.data.manifest import DROPS, Manifest, class_names, read_manifest
 from abaw.data.shards import open_frames
 from abaw.data.storage import as_path
 from abaw.data.videos import TASKS, list_videos
 from abaw.problems import refuse
-from abaw.tracks import AU, TRACKS
+from abaw.tracks import AU
 
 MOST_ROWS, SAMPLE, CAPTION_LINES = 1000, 40, 5
 """Rows of a table in the report, images on the contact sheet, and lines above each."""
@@ -41,9 +41,10 @@ def write_report(shards: Path, out: Path) -> list[Path]:
     """
     if out.is_file():
         raise refuse(out, "is a file; give a folder for the report")
-    shards, manifest = as_path(shards), load_manifest(shards)
+    shards, manifest = as_path(shards), read_manifest(shards)
     out.mkdir(parents=True, exist_ok=True)
-    frames = pl.DataFrame(open_frames(shards, columns=[*KEY, "valence", "arousal", "expression", "au", "split"]))
+    labels = [*KEY, "valence", "arousal", "expression", "au", "split"]
+    frames = pl.DataFrame(open_frames(shards, columns=labels, manifest=manifest))
     sections = [*_tables(shards, manifest, frames), *_pictures(shards, manifest, frames, out)]
     loader = jinja2.PackageLoader("abaw.data")
     templates = jinja2.Environment(
@@ -135,16 +136,11 @@ def _pictures(shards: Path, manifest: Manifest, frames: pl.DataFrame, out: Path)
     return [Section(title=title, text=text, picture=f"{name}.png") for name, (title, text, _) in drawn.items()]
 
 
-def class_names(track: str) -> tuple[str, ...]:
-    """The names of a track's expressions; none for a track without."""
-    return next((task.columns for task in TRACKS[track].tasks if task.kind == "classes"), ())
-
-
 def _sample(shards: Path, manifest: Manifest, frames: pl.DataFrame, classes: Sequence[str]) -> Any:
     places = np.unique(np.linspace(0, frames.height - 1, min(frames.height, SAMPLE)).astype(int))
     chosen, images = frames[places], []
     for (video, frame), slot in zip(chosen.select(KEY).rows(), residues(chosen, manifest.slots), strict=True):
-        rows = open_frames(shards, columns=["frame", "image"], videos=[video], slot=slot)
+        rows = open_frames(shards, columns=["frame", "image"], videos=[video], slot=slot, manifest=manifest)
         image = rows["image"][rows["frame"].to_pylist().index(frame)].as_py()
         images.append(simplejpeg.decode_jpeg(image, colorspace="RGB"))
     return pictures.contact_sheet(images, [_caption(row, classes) for row in chosen.to_dicts()])

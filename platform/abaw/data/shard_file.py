@@ -23,8 +23,8 @@ from abaw.problems import BadInput
 
 REPORTS = ".reports"
 """Folder beside the slots: what is known of each file, by which an interrupted run goes on."""
-ROW_GROUP = 1024
-"""Rows that are read, checked and written at a time: a task holds no more images than these."""
+ROW_GROUP, ROW_GROUP_BYTES = 1024, 256 * 2**20
+"""Rows that are read, checked and written at a time, fewer where their images are large: a task holds no more."""
 MAX_PIXELS = 50_000_000
 """A larger image is refused unopened: decoded it would take more than 150 MB."""
 FORMATS = {b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP"}
@@ -79,22 +79,27 @@ def _known(note: Path) -> dict[str, Any]:
 
 def _checked(rows: pa.Table, drops: list[dict[str, str]], videos: dict[str, dict[str, Any]]) -> Iterator[pa.Table]:
     """The rows with their images, a row group at a time, without those that end in `drops`; counts in `videos`."""
-    for start in range(0, rows.num_rows, ROW_GROUP):
-        part, images = rows.slice(start, ROW_GROUP), []
-        paths, names = part["path"].to_pylist(), part["video"].to_pylist()
-        for video, path, content in zip(names, paths, read_files(paths), strict=True):
-            size, reason = check_jpeg(content)
-            images.append(None if reason else content)
-            if reason:
-                drops.append({"path": path, "reason": reason})
-            else:
-                count = videos.setdefault(video, {"bytes": 0, "sizes": {}})
-                count["bytes"] += len(cast(bytes, content))
-                count["sizes"][size] = count["sizes"].get(size, 0) + 1
-        table = part.append_column("image", pa.array(images, pa.binary())).select(SCHEMA.names).cast(SCHEMA)
-        table = table.filter(table["image"].is_valid())
-        if table.num_rows:
-            yield table
+    images: list[bytes | None] = []
+    start = held = 0
+    paths, names = rows["path"].to_pylist(), rows["video"].to_pylist()
+    for row, (video, path, content) in enumerate(zip(names, paths, read_files(paths), strict=True), start=1):
+        size, reason = check_jpeg(content)
+        if reason:
+            drops.append({"path": path, "reason": reason})
+            images.append(None)
+        else:
+            image = cast(bytes, content)
+            count = videos.setdefault(video, {"bytes": 0, "sizes": {}})
+            count["bytes"] += len(image)
+            count["sizes"][size] = count["sizes"].get(size, 0) + 1
+            held += len(image)
+            images.append(image)
+        if row - start == ROW_GROUP or held >= ROW_GROUP_BYTES or row == rows.num_rows:
+            table = rows.slice(start, row - start).append_column("image", pa.array(images, pa.binary()))
+            table = table.select(SCHEMA.names).cast(SCHEMA).filter(table["image"].is_valid())
+            if table.num_rows:
+                yield table
+            images, start, held = [], row, 0
 
 
 def _write(target: Path, first: pa.Table, others: Iterable[pa.Table]) -> Mapping[str, object]:

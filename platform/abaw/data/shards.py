@@ -4,7 +4,8 @@
 an epoch that takes one frame of `slots` reads one folder. What a file holds is decided here, before any task starts:
 the bytes are the same however many tasks run. Every file appears whole, and `.reports` says from which rows it was
 made: an interrupted run that is started again makes what is missing. `manifest.json` is written last; a folder without
-it is unfinished. `drops.parquet` lists every image that could not be used, and why.
+it is unfinished. `drops.parquet` lists every image that could not be used, and why; `sources.parquet` says which file
+each row was made of.
 """
 
 import json
@@ -23,12 +24,13 @@ import ray.data
 from rich.console import Console
 from rich.progress import track as progress
 
-from abaw.data.frames import DROP_SCHEMA, KEY, SCHEMA, annotated, residues
+from abaw.data.frames import DROP_SCHEMA, KEY, ORIGINAL, SCHEMA, annotated, residues
 from abaw.data.manifest import (
     AS_DELIVERED,
     CACHE,
     DROPS,
     MANIFEST,
+    SOURCES,
     Manifest,
     Preprocessing,
     ShardFile,
@@ -37,7 +39,16 @@ from abaw.data.manifest import (
     usual_size,
 )
 from abaw.data.shard_file import REPORTS, write_planned_file
-from abaw.data.storage import appearing, as_path, file_sizes, parquet_source, reaching, remove_folder, write_text
+from abaw.data.storage import (
+    appearing,
+    as_path,
+    claim_folder,
+    file_sizes,
+    parquet_source,
+    reaching,
+    remove_folder,
+    write_text,
+)
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import TRACKS
 
@@ -45,8 +56,8 @@ LOG = logging.getLogger(__name__)
 FILES_READ = 8
 """Files that are read at a time: on a remote file system each waits for the network."""
 MOST_SLOTS = 65_536
-PLAN = ".plan.parquet"
-"""The rows of every file, a row group each, while they are made."""
+OURS = (MANIFEST, DROPS, SOURCES, CACHE, REPORTS, "coverage.md", "slot=*", "*.partial")
+"""What a folder of shards may hold: nothing else is ever replaced."""
 
 
 def check_options(*, slots: int, overwrite: bool, resume: bool) -> None:
@@ -97,11 +108,16 @@ def write_shards(
     check_options(slots=slots, overwrite=overwrite, resume=resume)
     out = as_path(out).absolute()
     places = _places(frames, slots)
-    with reaching(out):
-        _claim(out, overwrite=overwrite, resume=resume)
-        jobs = _plan(frames, places, rows_per_file, out / PLAN)
+    try:
+        with reaching(out):
+            if claim_folder(out, OURS, go_on=overwrite or resume) and overwrite:
+                remove_folder(out)
+            # From here on the folder is unfinished, until the manifest is there again.
+            (out / MANIFEST).unlink(missing_ok=True)
+            jobs = _plan(frames, places, rows_per_file, out / SOURCES)
+    except OSError as error:
+        raise refuse(out, f"cannot be written: {error}; give a folder that can be written to") from error
     reports = sorted(_make_files(jobs, out), key=lambda report: report["file"])
-    (out / PLAN).unlink()
     entries = tuple(ShardFile(**report["entry"]) for report in reports if report["entry"]["frames"])
     bad = pl.DataFrame([drop for report in reports for drop in report["drops"]], schema=DROP_SCHEMA)
     dropped = pl.concat([bad, *([] if drops is None else [drops.select(bad.columns)])]).sort(bad.columns)
@@ -110,14 +126,17 @@ def write_shards(
     if not entries:
         raise refuse(out, f"none of the {places.height} images can be used, see {DROPS}; first: {dropped.row(0)}")
     _remove_strangers(out, entries, reports)
+    sizes = add_up([video["sizes"] for report in reports for video in report["videos"].values()])
     manifest = Manifest(
         source=source,
+        frames=sum(entry.frames for entry in entries),
         dropped=dropped.height,
+        image_sizes=sizes,
         track=track,
-        preprocessing=replace(preprocessing, size=preprocessing.size or usual_size(_image_sizes(reports))),
+        preprocessing=replace(preprocessing, size=preprocessing.size or usual_size(sizes)),
         slots=slots,
         files=entries,
-        **_counts(frames, bad, reports),
+        **_counts(frames, bad),
     )
     write_text(out / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
@@ -130,6 +149,7 @@ def open_frames(
     slot: int | None = None,
     splits: Sequence[str] | None = None,
     videos: Sequence[str] | None = None,
+    manifest: Manifest | None = None,
 ) -> pa.Table:
     """Rows of the shards sorted by video and frame, of which only the files, row groups and columns needed are read.
 
@@ -139,6 +159,7 @@ def open_frames(
         slot: only this slot.
         splits: only these splits.
         videos: only the videos of these names.
+        manifest: that of the shards, where it was read before.
     """
     shards = as_path(shards)
     wanted = list(columns) if columns is not None else SCHEMA.names
@@ -152,7 +173,7 @@ def open_frames(
     def load(entry: ShardFile) -> pa.Table:
         return pq.read_table(parquet_source(shards / entry.path), columns=read, filters=rows, partitioning=None)
 
-    entries = [entry for entry in read_manifest(shards).files if _may_hold(entry, slot, videos)]
+    entries = [entry for entry in (manifest or read_manifest(shards)).files if _may_hold(entry, slot, videos)]
     with ThreadPoolExecutor(FILES_READ) as pool:
         tables = list(pool.map(load, entries))
     table = pa.concat_tables([SCHEMA.empty_table().select(read), *tables])
@@ -180,33 +201,10 @@ def _places(frames: pl.DataFrame, slots: int) -> pl.DataFrame:
     return ordered.select("row", residues(ordered, slots).cast(pl.UInt16).alias("slot"))
 
 
-def _claim(out: Path, *, overwrite: bool, resume: bool) -> None:
-    """Make `out` a folder to write to, or refuse: nothing but shards is ever removed."""
-    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    ours = {MANIFEST, DROPS, CACHE, PLAN, REPORTS, "coverage.md"}
-    foreign = [name for name in there if name not in ours and not name.startswith("slot=")]
-    foreign = [name for name in foreign if not name.endswith(".partial")]
-    if there and not overwrite and not resume:
-        message = (
-            f"is not empty, it holds {', '.join(there[:5])}; give --resume to finish it, --overwrite to replace it"
-        )
-        raise refuse(out, f"{message} or a new folder")
-    if foreign:
-        message = f"holds {', '.join(foreign[:5])}, which are no shards and are not replaced; give a new folder"
-        raise refuse(out, message)
-    if there and overwrite and not resume:
-        remove_folder(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        # From here on the folder is unfinished, until the manifest is there again.
-        (out / MANIFEST).unlink(missing_ok=True)
-    except OSError as error:
-        raise refuse(out, f"cannot be made: {error}; give a folder that can be written to") from error
-
-
 def _plan(frames: pl.DataFrame, places: pl.DataFrame, rows_per_file: int, path: Path) -> list[dict[str, Any]]:
     """Write the rows of every file to `path`, a row group each; returns `file`, `slot` and `group` of each."""
-    columns = ["path", *(name for name in SCHEMA.names if name != "image")]
+    originals = [name for name in frames.columns if name == ORIGINAL]
+    columns = ["path", *originals, *(name for name in SCHEMA.names if name != "image")]
     jobs: list[dict[str, Any]] = []
     with appearing(path) as local, pq.ParquetWriter(local, frames.head(0).select(columns).to_arrow().schema) as writer:
         for slot in places["slot"].unique().sort():
@@ -223,7 +221,7 @@ def _make_files(jobs: list[dict[str, Any]], out: Path) -> Iterator[dict[str, Any
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = ray.data.from_items(jobs, override_num_blocks=len(jobs))
-    made = dataset.map(write_planned_file, fn_kwargs={"plan": str(out / PLAN), "out": str(out)}).iter_rows()
+    made = dataset.map(write_planned_file, fn_kwargs={"plan": str(out / SOURCES), "out": str(out)}).iter_rows()
     for row in progress(made, "writing shards", total=len(jobs), console=Console(stderr=True)):
         if row["error"]:
             raise refuse(out, f"stopped by {row['error']}; mend it and go on with --resume")
@@ -240,21 +238,15 @@ def _remove_strangers(out: Path, entries: Sequence[ShardFile], reports: Sequence
             (out / name).unlink()
 
 
-def _counts(frames: pl.DataFrame, bad: pl.DataFrame, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _counts(frames: pl.DataFrame, bad: pl.DataFrame) -> dict[str, Any]:
     """What the manifest counts, of the rows with an image that can be used; `bad` holds the paths of the others."""
     present = pl.col("path").is_not_null()
     kept = frames.lazy().filter(present & ~pl.col("path").is_in(bad["path"].implode()))
     return {
-        "frames": sum(report["entry"]["frames"] for report in reports),
         "videos": kept.select(pl.col("video").n_unique()).collect().item(),
         "splits": _count_splits(kept),
         "without_image": frames.select((~present).sum()).item(),
-        "image_sizes": _image_sizes(reports),
     }
-
-
-def _image_sizes(reports: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return add_up([video["sizes"] for report in reports for video in report["videos"].values()])
 
 
 def _count_splits(kept: pl.LazyFrame) -> dict[str, dict[str, int]]:

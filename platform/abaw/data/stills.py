@@ -8,8 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from abaw.data.files import Drops, keep_jpegs, shown
+from abaw.data.files import Drops, keep_jpegs
 from abaw.data.frames import Collection, drop_table, frame_table
+from abaw.data.storage import shown
 from abaw.problems import refuse
 
 SPLIT_NAME = r"(?i)(?:^|[^a-z])(train|val|test)(?:ing|idation)?(?:[^a-z]|$)"

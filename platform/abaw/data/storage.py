@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,13 +27,18 @@ from abaw.problems import BadInput, refuse
 
 REQUESTS = 32
 """Files that one process fetches from a remote file system at a time: each waits for the network, not for the CPU."""
+MOST_BYTES = 256 * 2**20
+"""A larger local file is not read as an image or label: it would not fit in memory beside others."""
 
 
 def as_path(text: str | Path) -> Path:
     """A path for `text`: an ordinary one where it is local, else a UPath, which has the same methods.
 
-    BadInput when the text names a file system whose package is not installed: `s3://` needs the extra `s3`.
+    BadInput when the text is not UTF-8, since no table can hold the paths below it, or when it names a file system
+    whose package is not installed: `s3://` needs the extra `s3`.
     """
+    if not is_text(str(text)):
+        raise refuse(shown(str(text)), "its name is not UTF-8; rename it")
     if not is_remote(text):
         return Path(text)
     try:
@@ -52,6 +58,22 @@ def is_remote(path: str | Path) -> bool:
     return "://" in str(path)
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can stand in a table: those of files may hold any bytes."""
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: str) -> str:
+    r"""A path as text that any file can hold: bytes that are not UTF-8 as `\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 @contextmanager
 def reaching(place: str | Path) -> Iterator[None]:
     """BadInput for whatever a remote file system raises: each has errors of its own for network and credentials.
@@ -69,16 +91,18 @@ def reaching(place: str | Path) -> Iterator[None]:
         raise refuse(place, f"cannot be reached: {why}; check the network and the credentials") from error
 
 
-def read_files(paths: Sequence[str]) -> list[bytes | OSError]:
-    """The content of each file, or why it cannot be had.
+def read_files(paths: Sequence[str]) -> Iterator[bytes | OSError]:
+    """The content of each file, or why it cannot be had; no more than one, or `REQUESTS` remote ones, are held.
 
     On a remote file system only a missing file is an answer; what fails for the network or the credentials is BadInput,
     as the images would all be there with better ones.
     """
     if not any(map(is_remote, paths)):
-        return [_read(path) for path in paths]
+        yield from map(_read, paths)
+        return
     with ThreadPoolExecutor(REQUESTS) as pool:
-        return list(pool.map(lambda path: _fetch(path) if is_remote(path) else _read(path), paths))
+        for start in range(0, len(paths), REQUESTS):
+            yield from pool.map(_read_or_fetch, paths[start : start + REQUESTS])
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
@@ -96,6 +120,33 @@ def remove_folder(folder: Path) -> None:
         system.rm(root, recursive=True)
     else:
         shutil.rmtree(folder)
+
+
+def claim_folder(out: Path, ours: Sequence[str], *, go_on: bool, put_there: Sequence[str] = ()) -> bool:
+    """Make `out` a folder to write to; whether it holds anything. Nothing is removed.
+
+    Args:
+        out: folder, local or remote.
+        ours: names that the command writes there, `*` for any letters.
+        go_on: `--resume` or `--overwrite` is given.
+        put_there: those of the names that a person may have put there before the first run.
+
+    BadInput when it holds anything else, or any of `ours` unless `go_on`, or when it cannot be made.
+    """
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    foreign = [shown(name) for name in there if not any(fnmatchcase(name, pattern) for pattern in ours)]
+    if foreign:
+        message = f"is not empty, it holds {', '.join(foreign[:5])}, which this command does not write or replace"
+        raise refuse(out, f"{message}; give a new folder")
+    made = [name for name in there if name not in put_there]
+    if made and not go_on:
+        what = "give --resume to finish it, --overwrite to replace it, or a new folder"
+        raise refuse(out, f"is not empty, it holds {', '.join(made[:5])}; {what}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refuse(out, f"cannot be made: {error}; give a folder that can be written to") from error
+    return bool(there)
 
 
 @contextmanager
@@ -155,11 +206,18 @@ def _read(path: str) -> bytes | OSError:
     try:
         # A pipe has no end to read to; without O_NONBLOCK, opening it would wait for a writer.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 return OSError(errno.EINVAL, "is no regular file")
+            if status.st_size > MOST_BYTES:
+                return OSError(errno.EFBIG, f"has {status.st_size:,} bytes; expected at most {MOST_BYTES:,}")
             return file.read()
     except OSError as error:
         return error
+
+
+def _read_or_fetch(path: str) -> bytes | OSError:
+    return _fetch(path) if is_remote(path) else _read(path)
 
 
 def _fetch(path: str) -> bytes | OSError:

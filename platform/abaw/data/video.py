@@ -7,6 +7,7 @@ another row of choices.csv.
 
 import json
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from abaw.data.clean import Reason
 from abaw.data.contact_sheet import ContactSheet
 from abaw.data.cropping import CROPS, Alignment, Cropped, Cropper, open_cropper
 from abaw.data.detectors.weights import need_extra
-from abaw.data.files import Drops, list_files, shown
+from abaw.data.files import Drops, list_files
 from abaw.data.frames import Collection, drop_table, frame_table
+from abaw.data.storage import shown
 from abaw.data.tasks import run_tasks
 from abaw.data.video_frames import NoVideo, VideoCut, read_frames
 from abaw.problems import BadInput, Problem, refuse
@@ -103,6 +105,8 @@ def prepare_videos(
         for video, path in videos.items()
         if _read_note(out, path, config, choices.get(video, ())) is None
     ]
+    for partial in (out / CROPS).glob(".*.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
     run_tasks(prepare_video, jobs, title="videos")
     rows: list[tuple[str, int, str]] = []
     drops = list(drops)
@@ -125,8 +129,8 @@ def prepare_video(path: Path, out: Path, config: VideoConfig, stretches: Sequenc
     """Write the frames, the contact sheet and the note of one video (a Ray task)."""
     video, name = path.stem, shown(str(path))
     _note(out, path).unlink(missing_ok=True)
-    partial = out / CROPS / f".{video}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    # A task of a run that was killed may still be at work: each has a folder of its own.
+    partial = out / CROPS / f".{uuid.uuid4().hex}.partial"
     partial.mkdir(parents=True)
     sheet, kept, drops = ContactSheet(), [], []
     try:
@@ -180,9 +184,12 @@ def _read_note(out: Path, path: Path, config: VideoConfig, stretches: Sequence[S
 
 def _made_from(path: Path, config: VideoConfig, stretches: Sequence[Stretch]) -> dict[str, Any]:
     """All that the frames of a video depend on: its bytes (by size and time), the options and the choices."""
-    status = path.stat()
+    try:
+        status = path.stat()
+        source = {"path": shown(str(path)), "bytes": status.st_size, "changed": status.st_mtime}
+    except OSError as error:
+        source = {"path": shown(str(path)), "missing": error.strerror}
     if not any(stretch.first == 1 and stretch.last is None for stretch in stretches):
         stretches = [Stretch(first=1, last=None, choose=config.choose), *stretches]
-    source = {"path": shown(str(path)), "bytes": status.st_size, "changed": status.st_mtime}
     alignment = plain(config.alignment)
     return {"source": source, "quality": config.quality, "alignment": alignment, "choices": plain(list(stretches))}

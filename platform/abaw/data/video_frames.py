@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abaw.data.detectors.weights import need_extra
+from abaw.data.shard_file import MAX_PIXELS
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -36,6 +37,8 @@ def read_frames(path: Path) -> Iterator[tuple[int, NDArray[np.uint8], bool]]:
     Raises NoVideo when nothing can be opened, VideoCut after the last frame of a video that is cut.
     """
     av: Any = need_extra("av", "video")
+    if path.exists() and not path.is_file():
+        raise NoVideo("is no regular file")  # a pipe would be waited for without end
     try:
         container = av.open(path.open("rb"))
     except (OSError, ValueError) as error:  # PyAV's errors are both
@@ -44,6 +47,10 @@ def read_frames(path: Path) -> Iterator[tuple[int, NDArray[np.uint8], bool]]:
         if not container.streams.video:
             raise NoVideo("holds no video stream")
         stream = container.streams.video[0]
+        if container.format.name.endswith("_pipe"):
+            raise NoVideo("holds a picture; expected a video, whatever the name says")
+        if stream.height * stream.width > MAX_PIXELS:
+            raise NoVideo(f"{stream.width} x {stream.height} pixels; expected at most {MAX_PIXELS:,} pixels")
         frame, number = None, 0
         frames = container.decode(stream)
         while True:

@@ -17,7 +17,7 @@ from abaw.data.sampling import OUTSIDE, Sampling, epoch_order
 from abaw.data.shards import open_frames, write_shards
 from abaw.data.storage import as_path
 from abaw.problems import BadInput
-from abaw.tracks import ACTION_UNITS
+from abaw.tracks import ACTION_UNITS, TRACKS
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -85,7 +85,7 @@ def test_images_of_the_usual_size_are_not_touched(shards: Path) -> None:
 def test_frames_are_chosen_by_equal_names_splits_and_labels(shards: Path) -> None:
     assert set(FrameSource(shards, videos=["102"]).table["video"]) == {"102"}
     assert set(FrameSource(shards, splits=["test"]).table["video"]) == {"t1"}
-    labelled = FrameSource(shards, labelled=True)
+    labelled = FrameSource(shards, tasks=TRACKS["mtl"].tasks)
     assert labelled.table.group_by("video").len().sort("video").rows() == [
         ("102", 9),
         ("102-30-640x360", 4),
@@ -221,7 +221,7 @@ def test_more_workers_than_rows_and_no_rows_at_all(shards: Path) -> None:
     source = FrameSource(shards, videos=["t1"])
     seen = [rows_of(list(evaluation_batches(source, batch=4, rank=rank, world=5))) for rank in range(5)]
     assert sorted(row for part in seen for row in part) == [0, 1]
-    empty = FrameSource(shards, videos=["t1"], labelled=True)
+    empty = FrameSource(shards, videos=["t1"], tasks=TRACKS["mtl"].tasks)
     assert len(empty) == 0
     assert steps_per_epoch(empty, global_batch=1, sampling=Sampling()) == 0
     assert list(evaluation_batches(empty, batch=4, rank=0, world=1)) == []

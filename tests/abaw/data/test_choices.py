@@ -46,6 +46,8 @@ def test_every_row_that_is_wrong_is_told_with_its_line(tmp_path):
     [
         (b"video;first;last;choose\n", ":1: header is video;first;last;choose; expected video,first,last,choose"),
         (b"video,first,last,choose\n\xff,1,,left\n", "is not UTF-8 text; save it as CSV in UTF-8"),
+        (b'video,first,last,choose\na,1,,left\na,2,,"left\n', ":3: is no CSV: unexpected end of data; mend the quotes"),
+        (b"video,first,last,choose\na," + b"9" * 5000 + b",,left\n", "; expected whole numbers from 1, or"),
     ],
 )
 def test_another_kind_of_file_is_refused_and_kept(tmp_path, content, message):

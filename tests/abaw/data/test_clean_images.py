@@ -108,6 +108,7 @@ def test_an_original_is_never_overwritten_by_its_crop(local_ray, astronaut_HWC, 
     cleaning, out = Cleaning(alignment=Alignment(weights=weights)), tmp_path / "work" / "out"
     cleaned = clean_images(read_images(listed), out, cleaning)
     assert all(Path(path).is_relative_to(out / "crops") for path in cleaned.frames["path"])
+    assert sorted(cleaned.frames["original"]) == sorted([f"{out.parent}/../next/2.jpg", originals[0]])
     assert [Path(path).read_bytes() for path in originals] == before
     with pytest.raises(BadInput, match=r"set: lies in .*/crops, where its crops would overwrite it; give another fol"):
         clean_images(read_images(out / "crops"), out, cleaning)

@@ -77,7 +77,7 @@ def test_going_on_mends_what_is_damaged_and_follows_a_source_that_changed(tree: 
     assert contents(out) == before
     split = pl.when(pl.col("frame") == 5).then(pl.lit("train")).otherwise("split").alias("split")
     write_shards(frames.with_columns(split), out, **LAYOUT, resume=True)
-    assert sum(contents(out)[name] != before[name] for name in before if name.endswith(".parquet")) == 1
+    assert sum(contents(out)[name] != before[name] for name in before if name.startswith("slot=")) == 1
     assert read_manifest(out).splits["train"]["frames"] == 1
     write_shards(frames, out, slots=2, resume=True)
     write_shards(frames, tmp_path / "two", slots=2)
@@ -108,5 +108,10 @@ def test_an_output_that_cannot_be_written_is_refused(tree: Any, tmp_path: Path) 
     with pytest.raises(BadInput, match=r"out: stopped by .*slot=0.*; mend it and go on with --resume") as caught:
         write_shards(frames, tmp_path / "out", slots=1, resume=True)
     assert "Traceback" not in str(caught.value)
+    (tmp_path / "out" / "sources.parquet").unlink()
+    (tmp_path / "out" / "sources.parquet").mkdir()
+    with pytest.raises(BadInput, match=r"out: cannot be written: .*Is a directory.*; give a folder"):
+        write_shards(frames, tmp_path / "out", slots=1, resume=True)
+    (tmp_path / "out" / "sources.parquet").rmdir()
     (tmp_path / "out" / "slot=0").unlink()
     assert write_shards(frames, tmp_path / "out", slots=1, resume=True).frames == 3

@@ -95,7 +95,7 @@ def refused(s3_bucket: str) -> Iterator[str]:
 def test_credentials_that_are_refused_cost_no_image(tree: Any, tmp_path: Path, refused: str) -> None:
     message = rf"{refused}/x/1\.jpg: cannot be reached: PermissionError: .*; check the network and the credentials"
     with pytest.raises(BadInput, match=message):
-        read_files([f"{refused}/x/1.jpg"])
+        list(read_files([f"{refused}/x/1.jpg"]))
     tree.crops("pool/a", [1, 2])
     frames = read_images(tree.root / "pool").frames
     path = pl.when(pl.col("frame") == 2).then(pl.lit(f"{refused}/x/1.jpg")).otherwise("path").alias("path")

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from abaw.data import shard_file
 from abaw.data.images import read_images
 from abaw.data.manifest import DROPS
-from abaw.data.shard_file import MAX_PIXELS, check_jpeg
+from abaw.data.shard_file import MAX_PIXELS, check_jpeg, write_file
 from abaw.data.shards import open_frames, write_shards
 from abaw.data.storage import read_files
 
@@ -96,6 +98,41 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     reasons = [check_jpeg(content)[1] for content in read_files([str(path) for path in sorted(tmp_path.iterdir())])]
     no_file = "cannot be read: is no regular file"
     assert reasons == ["cannot be read: Is a directory", no_file, no_file]
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large.jpg").touch()
+    os.truncate(tmp_path / "large.jpg", 2**33)
+    (content,) = read_files([str(tmp_path / "large.jpg")])
+    assert check_jpeg(content) == ("", "cannot be read: has 8,589,934,592 bytes; expected at most 268,435,456")
+
+
+def test_files_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"one")
+    contents = read_files([str(tmp_path / "1.jpg"), str(tmp_path / "2.jpg")])
+    assert next(contents) == b"one"
+    (tmp_path / "2.jpg").write_bytes(b"written later")
+    assert next(contents) == b"written later"
+
+
+def test_a_task_holds_no_more_bytes_than_a_row_group_may(tree: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    tree.crops("pool/a", list(range(1, 31)))
+    for frame in (7, 20):
+        (tree.root / f"pool/a/{frame:05d}.jpg").write_bytes(encoded("JPEG") + bytes(9000))
+    (tree.root / "pool/a/00003.jpg").write_bytes(b"")
+    rows = read_images(tree.root / "pool").frames.to_arrow()
+    monkeypatch.setattr(shard_file, "ROW_GROUP", 10)
+    monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 9000)
+    report = write_file(rows, file="slot=0/00000.parquet", slot=0, out=str(tmp_path / "out"))
+    path = tmp_path / "out" / "slot=0" / "00000.parquet"
+    stored = pq.ParquetFile(path)
+    groups = [stored.read_row_group(group)["frame"].to_pylist() for group in range(stored.num_row_groups)]
+    assert groups == [[1, 2, *range(4, 8)], [*range(8, 18)], [18, 19, 20], [*range(21, 31)]]
+    assert report["entry"]["frames"] == 29
+    first = path.read_bytes()
+    path.unlink()
+    write_file(rows, file="slot=0/00000.parquet", slot=0, out=str(tmp_path / "out"))
+    assert path.read_bytes() == first
 
 
 @pytest.mark.usefixtures("local_ray")

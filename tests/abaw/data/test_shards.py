@@ -9,7 +9,7 @@ import pytest
 from abaw.data.affwild2 import read_affwild2
 from abaw.data.frames import SCHEMA, residues
 from abaw.data.images import read_images
-from abaw.data.manifest import DROPS, read_manifest
+from abaw.data.manifest import DROPS, SOURCES, read_manifest
 from abaw.data.shards import open_frames, write_shards
 from abaw.problems import BadInput
 
@@ -32,6 +32,24 @@ def test_shards_hold_the_bytes_and_labels_as_delivered(delivery: Any, tmp_path: 
     assert manifest.image_sizes == {"32x32": 20}
     assert manifest.splits["train"] == {"frames": 11, "videos": 2, "va": 10, "expr": 7, "au": 3}
     assert manifest == read_manifest(tmp_path / "out")
+
+
+def test_the_file_of_every_image_can_be_looked_up(tree: Any, tmp_path: Path) -> None:
+    tree.crops("pool/celebs", [1, 2])
+    for number, name in ((1, "nm0000100_1955.jpg"), (2, "nm0000099_1970.JPG")):
+        (tree.root / "pool" / "celebs" / f"{number:05d}.jpg").rename(tree.root / "pool" / "celebs" / name)
+    (tree.root / "pool" / "celebs" / "bad.jpg").write_bytes(b"")
+    write_shards(read_images(tree.root / "pool").frames, tmp_path / "out", slots=2)
+    sources = pl.read_parquet(tmp_path / "out" / SOURCES)
+    shards = pl.DataFrame(open_frames(tmp_path / "out", columns=["video", "frame", "image"]))
+    found = shards.join(sources, on=["video", "frame"])
+    assert found.height == 2
+    assert all(Path(path).read_bytes() == image for path, image in found["path", "image"].rows())
+    assert sorted(Path(path).name for path in sources["path"]) == [
+        "bad.jpg",
+        "nm0000099_1970.JPG",
+        "nm0000100_1955.jpg",
+    ]
 
 
 def test_a_slot_is_one_frame_of_so_many_and_its_files_are_sorted(tree: Any, tmp_path: Path) -> None:
@@ -108,7 +126,7 @@ def test_a_folder_that_holds_something_is_refused_and_foreign_files_are_never_re
     ):
         write_shards(frames.head(1), out)
     (out / "thesis.tex").write_text("dear")
-    with pytest.raises(BadInput, match=r"holds thesis\.tex, which are no shards and are not replaced"):
+    with pytest.raises(BadInput, match=r"holds thesis\.tex, which this command does not write or replace"):
         write_shards(frames.head(1), out, overwrite=True)
     assert hashes(out) == before
     assert (out / "thesis.tex").read_text() == "dear"

@@ -2,7 +2,9 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from abaw.data import video_frames
 from abaw.data.video_frames import NoVideo, VideoCut, read_frames
 from abaw.problems import BadInput
 
@@ -86,6 +88,15 @@ def test_a_file_that_is_no_video_cannot_be_opened(tmp_path, content):
         next(read_frames(tmp_path / "v.mp4"))
     with pytest.raises(NoVideo, match="cannot be opened: No such file"):
         next(read_frames(tmp_path / "none.mp4"))
+
+
+def test_a_picture_and_what_would_not_fit_in_memory_are_no_videos(write_video, tmp_path, monkeypatch):
+    Image.new("RGB", (64, 64)).save(tmp_path / "v.mov", "JPEG")
+    with pytest.raises(NoVideo, match="holds a picture; expected a video, whatever the name says"):
+        next(read_frames(tmp_path / "v.mov"))
+    monkeypatch.setattr(video_frames, "MAX_PIXELS", 6000)
+    with pytest.raises(NoVideo, match="96 x 64 pixels; expected at most 6,000 pixels"):
+        next(read_frames(write_video(tmp_path / "v.mp4", numbered(2))))
 
 
 def test_sound_alone_is_no_video(tmp_path):
