@@ -85,16 +85,36 @@ def _halve(before: int, after: int) -> nn.Sequential:
 def encode_visible(encoder: VisionTransformer, images_BCHW: Tensor, keep_BK: Tensor | None = None) -> Tensor:
     """Tokens (B, 1 + K, D) of the patches named by `keep_BK` (indices into the N patches), or of all patches.
 
-    Patches are dropped after the position embedding and before the first block, so the cost follows K.
+    Patches are dropped before the first block, with a linear stem before it, so the cost follows K.
     """
-    patches_BND = encoder.patch_embed(images_BCHW) + encoder.pos_embed[:, 1:]
-    if keep_BK is not None:
-        index_BKD = keep_BK.unsqueeze(-1).expand(-1, -1, patches_BND.shape[-1])
-        patches_BND = patches_BND.gather(1, index_BKD)
+    if keep_BK is None:
+        patches_BND = encoder.patch_embed(images_BCHW) + encoder.pos_embed[:, 1:]
+    else:
+        patches_BND = _embed(encoder.patch_embed, images_BCHW, keep_BK)
+        patches_BND = patches_BND + nn.functional.embedding(keep_BK, encoder.pos_embed[0, 1:])
     class_B1D = (encoder.cls_token + encoder.pos_embed[:, :1]).expand(patches_BND.shape[0], -1, -1)
     tokens = encoder.norm_pre(torch.cat([class_B1D, patches_BND], dim=1))
     result: Tensor = encoder.norm(encoder.blocks(tokens))
     return result
+
+
+def _embed(patch_embed: nn.Module, images_BCHW: Tensor, keep_BK: Tensor) -> Tensor:
+    """Embedding (B, K, D) of some patches; timm's own stem is one linear layer a patch, so the others are left out."""
+    if not isinstance(patch_embed, PatchEmbed):
+        patches_BND: Tensor = patch_embed(images_BCHW)
+        return patches_BND.gather(1, keep_BK.unsqueeze(-1).expand(-1, -1, patches_BND.shape[-1]))
+    weight_DP = patch_embed.proj.weight.permute(0, 2, 3, 1).flatten(1)
+    pixels_BKP = take_patches(images_BCHW, keep_BK, patch_size=patch_embed.patch_size[0])
+    return nn.functional.linear(pixels_BKP, weight_DP, patch_embed.proj.bias)
+
+
+def take_patches(images_BCHW: Tensor, index_BK: Tensor, *, patch_size: int) -> Tensor:
+    """Pixels (B, K, P) of the patches named by `index_BK`, rows first; inside a patch: row, column, channel."""
+    batch, channels, height, width = images_BCHW.shape
+    rows, columns = height // patch_size, width // patch_size
+    grid = images_BCHW.reshape(batch, channels, rows, patch_size, columns, patch_size).permute(0, 2, 4, 3, 5, 1)
+    image_B1 = torch.arange(batch, device=index_BK.device)[:, None]
+    return grid[image_B1, index_BK // columns, index_BK % columns].flatten(2)
 
 
 def to_pixels(images: Tensor, *, image_size: int) -> Tensor:

@@ -22,10 +22,22 @@ def expression_loss(logits_BC: Tensor, class_B: Tensor, *, mask_B: Tensor, weigh
     return masked_mean(loss_B, mask_B)
 
 
-def au_loss(logits_BA: Tensor, active_BA: Tensor, *, mask_BA: Tensor, weight_A: Tensor | None = None) -> Tensor:
-    """Binary cross entropy over the labelled entries; `weight_A` scales the term of active units (MAE-Face eq. 2)."""
+def au_loss(
+    logits_BA: Tensor,
+    active_BA: Tensor,
+    *,
+    mask_BA: Tensor,
+    weight_A: Tensor | None = None,
+    active_weight_A: Tensor | None = None,
+) -> Tensor:
+    """Binary cross entropy over the labelled entries; `weight_A` scales each unit's whole term (MAE-Face eq. 2).
+
+    `active_weight_A` scales the part of active units alone: what a unit that is rarely active needs to be predicted.
+    """
     target_BA = active_BA.where(mask_BA, active_BA.new_zeros(()))
-    loss_BA = F.binary_cross_entropy_with_logits(logits_BA.float(), target_BA, pos_weight=weight_A, reduction="none")
+    loss_BA = F.binary_cross_entropy_with_logits(
+        logits_BA.float(), target_BA, weight=weight_A, pos_weight=active_weight_A, reduction="none"
+    )
     return masked_mean(loss_BA, mask_BA)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from abaw.models.mae import MaeConfig, MaskedAutoencoder, random_masks
-from abaw.models.vit import layer_of, to_pixels
+from abaw.models.mae import MaeConfig, MaskedAutoencoder, hide, random_masks
+from abaw.models.vit import IMAGENET_MEAN, IMAGENET_STD, layer_of, to_pixels
 from abaw.systems.system import Batch, System
 
 
@@ -32,14 +32,32 @@ class MaeSystem(System):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction loss of the masked patches."""
-        images = batch["image"]
-        encoder = self.config.mae.encoder
+        pixels, keep_BK, masked_BM = self._masked(batch, generator)
+        return {"reconstruction": self.network.loss(pixels, keep_BK, masked_BM)}
+
+    @torch.no_grad()
+    def pictures(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """uint8 (B, 3, 3, H, W): each image as it is, with its masked patches in the mean colour, and rebuilt."""
+        pixels, keep_BK, masked_BM = self._masked(batch, generator)
+        hidden = hide(pixels, masked_BM, self.config.mae.encoder.patch_size)
+        return _to_bytes(torch.stack([pixels, hidden, self.network.rebuild(pixels, keep_BK, masked_BM)], dim=1))
+
+    def _masked(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised images, and the indices of their visible and of their masked patches."""
+        images, encoder = batch["image"], self.config.mae.encoder
         patches = (encoder.image_size // encoder.patch_size) ** 2
         keep_BK, masked_BM = random_masks(images.shape[0], patches, self.config.mae.mask_ratio, generator)
         pixels = to_pixels(images, image_size=encoder.image_size)
-        return {"reconstruction": self.network.loss(pixels, keep_BK.to(images.device), masked_BM.to(images.device))}
+        return pixels, keep_BK.to(images.device), masked_BM.to(images.device)
 
     def layer_of(self, parameter: str) -> int:
         """The encoder's layers, then everything else."""
         name = parameter.removeprefix("network.")
         return layer_of(name.removeprefix("encoder."), self.layers - 1) if name.startswith("encoder.") else self.layers
+
+
+def _to_bytes(pixels: Tensor) -> Tensor:
+    """Undo the normalisation of `to_pixels`: floats (..., 3, H, W) to uint8."""
+    mean = torch.tensor(IMAGENET_MEAN, device=pixels.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=pixels.device).view(3, 1, 1)
+    return ((pixels * std + mean) * 255).round().clamp(0, 255).byte()

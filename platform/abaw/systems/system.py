@@ -15,6 +15,8 @@ class System(nn.Module):
 
     layers: int
     """Number of steps between the input and the heads, for layer-wise learning rates."""
+    windows = False
+    """Whether its batches are windows of `feature` (B, T, F) of frames instead of images, see `temporal.py`."""
 
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -24,9 +26,21 @@ class System(nn.Module):
     def layer_of(self, parameter: str) -> int:
         """Which layer a parameter belongs to: 0 at the input, `layers` at the heads."""
 
-    def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Predictions (B, C) by task name from uint8 images (B, 3, h, w): values for va, else probabilities."""
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Predictions (B, C) by task name from the images of a batch: values for va, else probabilities."""
         raise ValueError(f"{type(self).__name__} learns without labels and predicts no track")
+
+    def features(self, batch: Batch) -> Tensor:
+        """What the network sees in each image (B, F), before its heads: the input of a temporal head."""
+        raise ValueError(f"{type(self).__name__} gives no feature of a frame; choose a system that does: MultiTask")
+
+    def trunks(self) -> dict[str, list[nn.Module]]:
+        """The networks that can start from other weights, by name; those of one name start from the same."""
+        encoder = getattr(self, "encoder", None)
+        return {"encoder": [encoder]} if isinstance(encoder, nn.Module) else {}
+
+    def after_step(self, progress: float) -> None:
+        """What follows an optimiser step, such as the target network of BYOL; `progress` in (0, 1] of all steps."""
 
 
 class SystemConfig(Protocol):

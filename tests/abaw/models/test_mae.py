@@ -8,10 +8,12 @@ import torch
 from abaw.models.mae import (
     MaeConfig,
     MaskedAutoencoder,
+    last_tokens,
     normalise_patches,
     patchify,
     random_masks,
     sine_cosine_positions,
+    unpatchify,
 )
 from abaw.models.vit import VitConfig, encode_visible, to_pixels
 
@@ -28,6 +30,36 @@ def test_patchify_takes_rows_first_and_channels_last():
         for column in range(3):
             block = images[1, :, row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
             assert torch.equal(patches[1, row * 3 + column], block.permute(1, 2, 0).reshape(-1))
+
+
+def test_patches_go_back_to_their_places():
+    images = torch.rand(2, 3, 48, 48)
+    assert torch.equal(unpatchify(patchify(images, 16), 16), images)
+
+
+def test_rebuilt_images_keep_what_was_visible_and_undo_the_normalisation():
+    torch.manual_seed(0)
+    network = MaskedAutoencoder(SMALL).double().eval()
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64) * 5
+    keep, masked = random_masks(2, 16, 0.75, torch.Generator().manual_seed(1))
+    predicted, rebuilt = network(images, keep, masked), patchify(network.rebuild(images, keep, masked), 16)
+    before = patchify(images, 16)
+    for image in range(2):
+        assert torch.equal(rebuilt[image, keep[image]], before[image, keep[image]])
+        for place, patch in enumerate(masked[image].tolist()):
+            true = before[image, patch]
+            expected = predicted[image, place] * math.sqrt(true.var().item() + 1e-6) + true.mean()
+            assert torch.allclose(rebuilt[image, patch], expected, atol=1e-12)
+
+
+def test_blocks_start_from_xaviers_uniform_weights():
+    torch.manual_seed(0)
+    network = MaskedAutoencoder(SMALL)
+    for layer in (network.encoder.blocks[1].mlp.fc1, network.decoder[0].attn.qkv):
+        bound = math.sqrt(6 / (layer.in_features + layer.out_features))
+        assert 0.95 * bound < layer.weight.abs().max() <= bound
+        assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+        assert (layer.bias == 0).all()
 
 
 def test_masks_split_the_patches_of_each_image():
@@ -92,11 +124,18 @@ def test_hidden_patches_do_not_reach_the_prediction(stem):
 
 def test_encoding_all_patches_equals_the_whole_network_of_timm():
     torch.manual_seed(0)
-    encoder = VitConfig(size="micro", image_size=64).build().eval()
-    images = torch.rand(2, 3, 64, 64)
+    encoder = VitConfig(size="micro", image_size=64).build().double().eval()
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
     everything = torch.arange(16).expand(2, -1)
-    assert torch.allclose(encode_visible(encoder, images, everything), encoder(images), atol=1e-6)
-    assert torch.allclose(encode_visible(encoder, images), encoder(images), atol=1e-6)
+    assert torch.allclose(encode_visible(encoder, images, everything), encoder(images), atol=1e-12)
+    assert torch.allclose(encode_visible(encoder, images), encoder(images), atol=1e-12)
+
+
+def test_the_last_tokens_are_those_that_the_whole_block_makes():
+    torch.manual_seed(0)
+    block = MaskedAutoencoder(SMALL).double().decoder[0]
+    tokens = torch.randn(2, 17, 32, dtype=torch.float64)
+    assert torch.allclose(last_tokens(block, tokens, 12), block(tokens)[:, -12:], atol=1e-12)
 
 
 def test_positions_differ_between_all_patches():

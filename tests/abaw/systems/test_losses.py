@@ -27,18 +27,18 @@ def test_expression_loss_is_weighted_cross_entropy_over_labelled_rows():
 def test_au_loss_is_binary_cross_entropy_over_labelled_entries():
     logits, active = random_rows(5, 3), (random_rows(5, 3, seed=1) > 0).float()
     mask = random_rows(5, 3, seed=2) > -0.5
-    weights = torch.tensor([1.0, 3.0, 0.5])
+    weights, active_weights = torch.tensor([1.0, 3.0, 0.5]), torch.tensor([2.0, 1.0, 4.0])
     terms = []
     for row in range(5):
         for unit in range(3):
             if mask[row, unit]:
                 probability = 1 / (1 + math.exp(-logits[row, unit].item()))
-                chosen = (
-                    weights[unit].item() * math.log(probability) if active[row, unit] else math.log(1 - probability)
-                )
-                terms.append(-chosen)
+                of_active = active_weights[unit].item() * math.log(probability)
+                chosen = of_active if active[row, unit] else math.log(1 - probability)
+                terms.append(-weights[unit].item() * chosen)
     expected = math.fsum(terms) / len(terms)
-    assert au_loss(logits, active, mask_BA=mask, weight_A=weights).item() == pytest.approx(expected, rel=1e-6)
+    found = au_loss(logits, active, mask_BA=mask, weight_A=weights, active_weight_A=active_weights)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_ccc_loss_is_one_minus_lin_with_one_over_n():

@@ -40,7 +40,7 @@ def train(system, steps, lr=1e-3):
     return history
 
 
-@pytest.mark.parametrize("pool", ["mean", "spatial"])
+@pytest.mark.parametrize("pool", ["mean", "token", "spatial"])
 def test_multitask_learns_32_frames_by_heart(pool):
     torch.manual_seed(0)
     system = MultiTask(encoder=ENCODER, pool=pool).build()
@@ -49,13 +49,13 @@ def test_multitask_learns_32_frames_by_heart(pool):
     assert history[-1]["expr"] < 0.1
     assert history[-1]["au"] < 0.1
     assert history[-1]["va"] < 0.1
-    predicted = system.eval().predict(frames()["image"])
+    predicted = system.eval().predict(frames())
     assert (predicted["expr"].argmax(1) == frames()["expression"]).all()
 
 
 def test_predictions_are_columns_of_the_track():
     system = MultiTask(encoder=ENCODER).build().eval()
-    predicted = system.predict(frames(3)["image"])
+    predicted = system.predict(frames(3))
     for task in get_track("mtl").tasks:
         assert predicted[task.name].shape == (3, len(task.columns))
     assert torch.allclose(predicted["expr"].sum(1), torch.ones(3))
@@ -69,10 +69,24 @@ def test_mae_rebuilds_32_frames_by_heart():
     assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
 
 
+@pytest.mark.parametrize("track", ["va", "expr", "au", "lsd", "cexpr", "affectnet7", "affectnet8", "emo135"])
+def test_every_track_has_its_losses_and_its_columns(track):
+    tasks = get_track(track).tasks
+    batch = frames(3)
+    if tasks[0].kind == "classes":
+        batch["expression"] = torch.tensor([0, 1, len(tasks[0].columns) - 1])
+    system = MultiTask(track=track, encoder=ENCODER).build()
+    assert set(system(batch, torch.Generator())) == {task.name for task in tasks}
+    predicted = system.eval().predict(batch)
+    assert {name: value.shape[1] for name, value in predicted.items()} == {
+        task.name: len(task.columns) for task in tasks
+    }
+
+
 def test_a_self_supervised_system_predicts_no_track():
     mae = MaeConfig(encoder=ENCODER, decoder_width=32, decoder_depth=1, decoder_heads=4)
     with pytest.raises(ValueError, match="predicts no track"):
-        MaePretraining(mae=mae).build().predict(frames(1)["image"])
+        MaePretraining(mae=mae).build().predict(frames(1))
 
 
 def test_layers_rise_from_the_input_to_the_heads():

@@ -1,0 +1,76 @@
+"""What every supervised system ends in: a linear head a task, the task's loss, and its prediction.
+
+Sources: weighted cross entropies and CCC loss, MAE-Face section 3.2; missing labels masked, EMMA section 3.2.
+Legend: B rows, F features, C columns of a task.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from abaw.systems.losses import au_loss, ccc_loss, expression_loss
+from abaw.systems.system import Batch
+from abaw.tracks import Task
+
+
+class Heads(nn.ModuleDict):
+    """Features (B, F) to the outputs (B, C) of each task by name, before tanh, softmax and sigmoid."""
+
+    def __init__(self, width: int, tasks: Sequence[Task]) -> None:
+        super().__init__({task.name: linear_head(width, len(task.columns)) for task in tasks})
+
+    def forward(self, features_BF: Tensor) -> dict[str, Tensor]:
+        """One linear layer a task."""
+        return {name: head(features_BF) for name, head in self.items()}
+
+
+def linear_head(width: int, columns: int) -> nn.Linear:
+    """A linear layer whose first outputs are near 0."""
+    head = nn.Linear(width, columns)
+    nn.init.trunc_normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def task_losses(
+    logits: dict[str, Tensor],
+    batch: Batch,
+    *,
+    expression_weight: Tensor | None = None,
+    au_weight: Tensor | None = None,
+    au_active_weight: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """The loss of each task in `logits`, over the rows that are labelled for it; 0 where none is.
+
+    `expression_weight` (C,) scales each class, `au_weight` (12,) each unit, `au_active_weight` (12,) active units.
+    """
+    losses: dict[str, Tensor] = {}
+    if "va" in logits:
+        losses["va"] = ccc_loss(logits["va"].float().tanh(), batch["va"], mask_B=batch["va_mask"])
+    if "expr" in logits:
+        losses["expr"] = expression_loss(
+            logits["expr"], batch["expression"], mask_B=batch["expression_mask"], weight_C=expression_weight
+        )
+    if "au" in logits:
+        losses["au"] = au_loss(
+            logits["au"],
+            batch["au"],
+            mask_BA=batch["au_mask"],
+            weight_A=au_weight,
+            active_weight_A=au_active_weight,
+        )
+    return losses
+
+
+def task_predictions(logits: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Valence and arousal in (-1, 1), class probabilities, and the probability of each action unit, in float32."""
+    squash = {"va": torch.tanh, "expr": lambda logits_BC: logits_BC.softmax(dim=1), "au": torch.sigmoid}
+    return {name: squash[name](value.float()) for name, value in logits.items()}
+
+
+def loss_weights(weights: Sequence[float], columns: Sequence[str]) -> Tensor:
+    """Weights of the columns as a tensor, ones where none are given; ValueError when they are of another number."""
+    if weights and len(weights) != len(columns):
+        raise ValueError(f"{len(weights)} weights given for the {len(columns)} columns {', '.join(columns)}")
+    return torch.tensor(tuple(weights) or (1.0,) * len(columns))
