@@ -8,19 +8,25 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from abaw.tracks import AU, get_track
+from abaw.tracks import AU, Track
 from leaderboard import board
 from leaderboard.constant import constant_predictions
 from leaderboard.entries import Request, submit
 
-MTL = get_track("mtl")
 CONSTANT = "constant predictor"
 STORE, SUBMISSIONS = "leaderboard.sqlite", "submissions"
 """What the stage leaves in its folder."""
 
 
 def submit_all(
-    tables: Mapping[str, Path], *, training: pl.DataFrame, template: Path, truth: Path | None, folder: Path, author: str
+    tables: Mapping[str, Path],
+    *,
+    track: Track,
+    training: pl.DataFrame,
+    template: Path,
+    truth: Path | None,
+    folder: Path,
+    author: str,
 ) -> dict[str, Any]:
     """Write, validate and rank every entry, a constant predictor first; returns the rows and where the files are.
 
@@ -32,15 +38,15 @@ def submit_all(
         leftover.unlink()
     store = f"sqlite:///{database}"
     submissions = folder / SUBMISSIONS
-    constant = submissions / "mtl-constant-predictor.txt"
+    constant = submissions / f"{track.name}-constant-predictor.txt"
     constant.unlink(missing_ok=True)
-    constant_predictions(flat_labels(training), template, MTL, constant)
+    constant_predictions(flat_labels(training), template, track, constant)
     files = {CONSTANT: constant, **tables}
     for name, file in files.items():
         submit(
             Request(
                 files=(file,),
-                track=MTL,
+                track=track,
                 template=template,
                 name=name,
                 truth=truth,
@@ -51,8 +57,8 @@ def submit_all(
                 overwrite=True,
             )
         )
-    rows = [row.as_json() for row in board.rows(store, MTL)]
-    return {"store": store, "submissions": str(submissions), "entries": rows}
+    rows = [row.as_json() for row in board.rows(store, track)]
+    return {"track": track.name, "store": store, "submissions": str(submissions), "entries": rows}
 
 
 def flat_labels(frames: pl.DataFrame) -> pl.DataFrame:
@@ -61,13 +67,13 @@ def flat_labels(frames: pl.DataFrame) -> pl.DataFrame:
     return frames.select("valence", "arousal", "expression", *units)
 
 
-def print_board(folder: Path) -> None:
+def print_board(folder: Path, track: Track) -> None:
     """Print the leaderboard of a finished board stage to stdout, and where its files are, wherever it was moved."""
     console = Console(highlight=False)
     store = f"sqlite:///{os.path.relpath(folder / STORE)}"
-    rows = board.rows(store, MTL)
-    console.print(board.render(rows, MTL))
-    for line in board.unranked_lines(rows, MTL):
+    rows = board.rows(store, track)
+    console.print(board.render(rows, track))
+    for line in board.unranked_lines(rows, track):
         console.print(line, soft_wrap=True)
     console.print(f"submission files: {os.path.relpath(folder / SUBMISSIONS)}/", soft_wrap=True)
-    console.print(f"the board again:  leaderboard show --track mtl --store {store}", soft_wrap=True)
+    console.print(f"the board again:  leaderboard show --track {track.name} --store {store}", soft_wrap=True)

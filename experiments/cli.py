@@ -1,10 +1,11 @@
-"""The `abaw` command: list, plan, run and show recipes; prepare data.
+"""The `abaw` command: list, plan, run and show recipes; export what they trained; prepare data.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 `prepare` is
 done and left something out, which its drop table names.
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -20,7 +21,10 @@ EPILOG = """examples:
   abaw plan demo                               the stages, what is there and what will run
   abaw run demo                                run what is missing
   abaw run demo --seed 1 --pretrain.epochs 4   the same with fields replaced
+  abaw run emma_mtl_debug-vit_celeba           a row of a paper's table, at the size for tests
   abaw show runs/demo                          what a run gave
+  abaw table srp                               a paper's table on the embedded faces, over three seeds
+  abaw export runs/demo/finetune-... OUT       weights, model card and TorchScript of a training
   abaw prepare faces OUT --videos 40           the embedded data set in the official layout
   abaw prepare affwild2 DELIVERY OUT           the organisers' files to shards, with a coverage report
   abaw prepare --help                          the other sources
@@ -35,6 +39,10 @@ common errors:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry of the console script; exits with the code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # The name of a file may hold what the stream cannot show.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if argv is None else list(argv)))
 
 
@@ -42,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code. User errors are printed, not raised."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command in ("list", "show"):
+    if rest and arguments.command in ("list", "show", "table"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         code: int = arguments.action(arguments, rest)
@@ -82,29 +90,37 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, action: Any, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=text, description=text, add_help=name not in ("plan", "run", "prepare", "data")
+            name, help=text, description=text, add_help=name not in ("plan", "run", "export", "prepare", "data")
         )
         command.set_defaults(action=action)
         return command
 
     listing = add("list", _list, "list the recipes")
+    listing.add_argument("--rows", action="store_true", help="list the rows of the papers' tables instead")
     listing.add_argument("--json", action="store_true", help="print JSON")
+    folder = os.environ.get("ABAW_RUNS", "runs")
     for name, action, text in (
         ("plan", _plan, "print a recipe's stages: what is there and what will run"),
         ("run", _run, "run what is missing of a recipe"),
     ):
         command = add(name, action, text)
         command.add_argument("recipe", nargs="?", help="name of a recipe, see `abaw list`; it comes first")
-        folder = os.environ.get("ABAW_RUNS", "runs")
         command.add_argument("--runs", type=Path, default=Path(folder), help=f"where run folders lie; now {folder}")
         command.add_argument("--json", action="store_true", help="print JSON")
         command.epilog = f"`abaw {name} RECIPE --help` lists the fields of the recipe, each of which can be set"
         command.set_defaults(usage=command.format_help)
         if name == "run":
             command.add_argument("--address", help="a Ray cluster; a private local Ray without it")
+    table = add("table", _table, "run a paper's table on the embedded faces and print it as Markdown")
+    table.add_argument("table", help="name of the table, such as srp; an unknown name lists them")
+    table.add_argument("--seeds", type=int, default=3, help="trainings of each row; 3 without it")
+    table.add_argument("--runs", type=Path, default=Path(folder), help=f"where run folders lie; now {folder}")
+    table.add_argument("--address", help="a Ray cluster; a private local Ray without it")
+    table.add_argument("--out", type=Path, help="also write the table to this file")
     show = add("show", _show, "print what a run or a stage gave")
     show.add_argument("run", type=Path, help="folder of a run or of a stage")
     show.add_argument("--json", action="store_true", help="print JSON")
+    add("export", _export, "write a finished training for others: weights, model card, TorchScript")
     prepare = add("prepare", _prepare, "turn a source into files that training reads")
     prepare.add_argument("source", nargs="?")
     add("data", _data, "check, list and describe shards: verify, ls, report")
@@ -114,7 +130,12 @@ def _parser() -> argparse.ArgumentParser:
 def _list(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from experiments.catalogue import describe_recipes
 
-    described = describe_recipes()
+    if arguments.rows:
+        from experiments.registry import variants  # imports torch, which takes seconds
+
+        described = variants()
+    else:
+        described = describe_recipes()
     if arguments.json:
         print(json.dumps(described, indent=1))
     else:
@@ -129,7 +150,7 @@ def _stages(arguments: argparse.Namespace, rest: Sequence[str]) -> tuple[Any, li
     """The recipe with its overrides, its stages, and its run folder."""
     import tyro
 
-    from experiments.multitask import Line
+    from experiments.line import Line
     from experiments.registry import get_recipe
 
     if arguments.recipe is None:
@@ -138,7 +159,14 @@ def _stages(arguments: argparse.Namespace, rest: Sequence[str]) -> tuple[Any, li
         sys.exit(0 if asked else 2)
     recipe = get_recipe(arguments.recipe)
     prog = f"abaw {arguments.command} {arguments.recipe}"
-    recipe = tyro.cli(type(recipe), default=recipe, args=list(rest), prog=prog, description=arguments.usage())
+    recipe = tyro.cli(
+        type(recipe),
+        default=recipe,
+        args=list(rest),
+        prog=prog,
+        description=arguments.usage(),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
     root = arguments.runs / recipe.name
     return recipe, Line(recipe, root).stages(), root
 
@@ -167,7 +195,7 @@ def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from abaw.runs import is_complete
+    from abaw.runs import is_complete, read_result
     from experiments.inputs import check_recipe
     from experiments.progress import Progress
     from experiments.stages import run_stages
@@ -183,10 +211,31 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         with ray_session(arguments.address) as dashboard:
             progress.say(f"Ray is up; dashboard at http://{dashboard}")
             run_stages(stages, root=root, resources=recipe.resources, progress=progress)
-    return _print_board(stages[-1].folder(root), arguments.json)
+    if stages[-1].name == "board":
+        return _print_board(stages[-1].folder(root), recipe.track, as_json=arguments.json)
+    return _print_results({stage.name: read_result(stage.folder(root)) for stage in stages}, as_json=arguments.json)
 
 
-def _print_board(folder: Path, as_json: bool) -> int:
+def _table(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.progress import Progress
+    from experiments.ray_session import ray_session
+    from experiments.registry import get_table
+    from experiments.table import markdown, measure_table
+
+    table, progress = get_table(arguments.table), Progress()
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds is {arguments.seeds}; expected 1 or more")
+    with ray_session(arguments.address):
+        rows = measure_table(table, seeds=arguments.seeds, root=arguments.runs / "tables", progress=progress)
+    text = markdown(table, rows, seeds=arguments.seeds)
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text)
+    print(text)
+    return 0
+
+
+def _print_board(folder: Path, track: Any, *, as_json: bool) -> int:
     """Print the board of a run; 1 when an entry is invalid."""
     from abaw.runs import read_result
 
@@ -196,7 +245,7 @@ def _print_board(folder: Path, as_json: bool) -> int:
     else:
         from experiments.board import print_board
 
-        print_board(folder)
+        print_board(folder, track)
     return 1 if any(entry["status"] == "invalid" for entry in result["entries"]) else 0
 
 
@@ -210,13 +259,18 @@ def _show(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     stages = [folder] if is_complete(folder) else sorted(path for path in folder.iterdir() if is_complete(path))
     if not stages:
         raise refuse(folder, "holds no complete stage (no result.json); `abaw run` writes them")
-    results = {stage.name: read_result(stage) for stage in stages}
-    if arguments.json:
+    return _print_results({stage.name: read_result(stage) for stage in stages}, as_json=arguments.json)
+
+
+def _print_results(results: dict[str, dict[str, Any]], *, as_json: bool) -> int:
+    """Print what each stage scored, by its name."""
+    if as_json:
         print(json.dumps(results, indent=1))
         return 0
     table = Table("stage", "finished", "wall", "commit", "scores", "95 % interval", box=None)
     for name, result in results.items():
-        scores = {k: v for k, v in result.get("metrics", {}).items() if k.startswith(("S_", "P_"))}
+        shown = {result.get("score_name"), "S_VA", "S_EXPR", "S_AU"}
+        scores = {name: value for name, value in result.get("metrics", {}).items() if name in shown}
         table.add_row(
             name,
             result["finished_at"],
@@ -234,6 +288,12 @@ def _interval(result: dict[str, Any]) -> str:
     if not result.get("interval"):
         return ""
     return f"{result['score_name']} {result['interval']['low']:.3f} to {result['interval']['high']:.3f}"
+
+
+def _export(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.export import export
+
+    return export(rest)
 
 
 def _prepare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -6,9 +6,11 @@ from abaw.data.augment import Augmentation
 from abaw.data.sampling import Sampling
 from abaw.faces.dataset import FacesConfig
 from abaw.models.mae import MaeConfig
-from abaw.models.vit import VitConfig
+from abaw.systems.mae import MaePretraining
+from abaw.systems.multitask import MultiTask
 from abaw.training.optimisation import Optimisation
 from experiments.recipe import Recipe
+from experiments.sizes import MICRO
 
 
 def demo() -> Recipe:
@@ -21,12 +23,7 @@ def demo() -> Recipe:
         name="demo",
         faces=FacesConfig(videos=100, frames=60, test_videos=24, pool_people=30, pool_frames=40, lsd_people=3),
         folds=2,
-        mae=MaeConfig(
-            encoder=VitConfig(size="micro", image_size=64, stem="conv"),
-            decoder_width=64,
-            decoder_depth=1,
-            decoder_heads=4,
-        ),
+        pretraining=MaePretraining(mae=MaeConfig(encoder=MICRO, decoder_width=64, decoder_depth=1, decoder_heads=4)),
         pretrain=Optimisation(epochs=6, warmup_epochs=1, batch_size=64, lr=5e-4, augmentation=Augmentation(resize=64)),
         finetune=Optimisation(
             epochs=12,
@@ -38,8 +35,8 @@ def demo() -> Recipe:
             sampling=Sampling(one_of=2),
             augmentation=Augmentation(resize=64, colour=0.3),
         ),
-        drop_path=0.0,
-        pool="spatial",
+        system=MultiTask(encoder=MICRO, pool="spatial"),
+        weigh_active=True,
     )
 
 

@@ -40,23 +40,23 @@ def watch(jobs: Sequence[TrainingJob], progress: Progress) -> Iterator[None]:
 
 
 def _follow(jobs: Sequence[TrainingJob], progress: Progress, stop: threading.Event) -> None:
-    read = {job.name: _size(job.folder / "metrics.jsonl") for job in jobs}
-    unfinished = {job.name: job for job in jobs}
+    read = {job.folder: _size(job.folder / "metrics.jsonl") for job in jobs}
+    unfinished = list(jobs)
     stopping = False
     while not stopping:
         stopping = stop.wait(0.3)
-        for job in list(unfinished.values()):
+        for job in list(unfinished):
             path = job.folder / "metrics.jsonl"
-            if _size(path) > read[job.name]:
+            if _size(path) > read[job.folder]:
                 with path.open() as file:
-                    file.seek(read[job.name])
+                    file.seek(read[job.folder])
                     lines = file.read()
-                read[job.name] += len(lines.encode())
+                read[job.folder] += len(lines.encode())
                 for line in lines.splitlines():
                     progress.say(epoch_line(json.loads(line)))
             if runs.is_complete(job.folder):
                 progress.say(_finished_line(job))
-                del unfinished[job.name]
+                unfinished.remove(job)
 
 
 def _size(path: Path) -> int:

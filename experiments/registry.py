@@ -1,23 +1,58 @@
-"""Every recipe by name. A variant is a function that calls another one and replaces fields."""
+"""Every recipe and every table by name. A variant is a recipe with the fields of a table's row replaced."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import ModuleType
 
-from experiments import demo, mae_face
+from experiments import contrawarping, cotex, demo, dual_view, emma, mae_face, temporal
+from experiments.catalogue import recipes_of
 from experiments.recipe import Recipe
+from experiments.variants import PaperTable, with_fields
 
+MODULES: tuple[ModuleType, ...] = (demo, mae_face, emma, cotex, contrawarping, dual_view, temporal)
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    "demo": demo.demo,
-    "demo_debug": demo.demo_debug,
-    "mae_face_mtl": mae_face.mae_face_mtl,
-    "mae_face_mtl_debug": mae_face.mae_face_mtl_debug,
+    name: getattr(module, name) for module in MODULES for name in recipes_of(str(module.__file__))
 }
+TABLES: dict[str, PaperTable] = {table.name: table for module in MODULES for table in getattr(module, "TABLES", ())}
+
+
+def variants() -> dict[str, str]:
+    """Every row of every table that is a training of its own, as `<recipe>-<row>`, and what it is."""
+    return {
+        f"{table.recipe}-{row.name}": f"{row.title}: {table.title}"
+        for table in TABLES.values()
+        for row in table.rows
+        if not row.members
+    }
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name, or a ValueError that lists the valid ones and the nearest."""
-    if name in RECIPES:
-        return RECIPES[name]()
-    near = difflib.get_close_matches(name, RECIPES, n=1)
+    """The recipe or variant of that name; `<recipe>_debug-<row>` is a variant at the size for tests.
+
+    Raises ValueError with the valid names and the nearest.
+    """
+    base, _, row_name = name.partition("-")
+    if base in RECIPES and not row_name:
+        return RECIPES[base]()
+    full = base.removesuffix("_debug")
+    row = next((row for one in _tables_of(full) for row in one.rows if row.name == row_name and not row.members), None)
+    if base in RECIPES and row is not None:
+        changes = row.change if base == full else {**row.change, **(row.small or {})}
+        return with_fields(RECIPES[base](), {**changes, "name": name})
+    near = difflib.get_close_matches(name, [*RECIPES, *variants()], n=1)
     hint = f" Perhaps you meant {near[0]}." if near else ""
-    raise ValueError(f"unknown recipe {name!r}.{hint} Choose one of {', '.join(RECIPES)}; `abaw list` describes them.")
+    raise ValueError(
+        f"unknown recipe {name!r}.{hint} Choose one of {', '.join(RECIPES)}, or a row of a paper's table, such as "
+        f"{next(iter(variants()))}; `abaw list` describes them, `abaw list --rows` the rows."
+    )
+
+
+def get_table(name: str) -> PaperTable:
+    """The table of that name, or a ValueError that lists the valid ones."""
+    if name in TABLES:
+        return TABLES[name]
+    raise ValueError(f"unknown table {name!r}; choose one of {', '.join(TABLES)}")
+
+
+def _tables_of(recipe: str) -> Iterable[PaperTable]:
+    return (table for table in TABLES.values() if table.recipe == recipe)

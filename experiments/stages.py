@@ -38,6 +38,15 @@ class Stage:
         return root / f"{self.name.replace('/', '-')}-{self.key}"
 
 
+def in_waves(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages in an order in which trainings that can share a worker group stand together, each after its inputs."""
+    waves: dict[str, int] = {}
+    for stage in stages:
+        steps = [waves[one.key] + ((one.job is None) != (stage.job is None)) for one in stage.inputs]
+        waves[stage.key] = max(steps, default=0)
+    return sorted(stages, key=lambda stage: waves[stage.key])
+
+
 def run_stages(stages: Sequence[Stage], *, root: Path, resources: Resources, progress: Progress) -> None:
     """Run what is missing, in the order given; every stage comes after its inputs."""
     pending = [stage for stage in stages if not runs.is_complete(stage.folder(root))]

@@ -45,7 +45,7 @@ def test_a_nested_field_can_be_set_and_keeps_all_others(tmp_path, capsys):
 
     plain, changed = keys(), keys("--finetune.lr", "0.5")
     assert plain["pretrain"] == changed["pretrain"]
-    assert plain["finetune/mae/fold-0"] != changed["finetune/mae/fold-0"]
+    assert plain["finetune/pretrained/fold-0"] != changed["finetune/pretrained/fold-0"]
 
 
 def test_an_unknown_recipe_lists_the_valid_ones_and_the_nearest(capsys):

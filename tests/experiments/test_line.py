@@ -48,7 +48,7 @@ def test_a_run_that_was_moved_shows_its_board(runs, tmp_path, capsys):
 
 
 def test_stages_say_what_they_scored(runs):
-    for stage in ("finetune-mae-fold-0", "predict-mae", "search-mae"):
+    for stage in ("finetune-pretrained-fold-0", "predict-pretrained", "search-pretrained"):
         (folder,) = (runs / "demo_debug").glob(f"{stage}-*")
         result = read_result(folder)
         assert (result["score_name"], result["higher_is_better"]) == ("P_MTL", True)
@@ -71,7 +71,7 @@ def test_a_delivery_of_ones_own_runs_on_the_official_split(runs, tmp_path, capsy
     options = [text for name, path in own.items() for text in (f"--delivery.{name}", str(path))]
     assert run(["run", "mae_face_mtl_debug", "--runs", str(tmp_path), "--folds", "0", "--json", *options]) == 0
     entries = json.loads(capsys.readouterr().out)["entries"]
-    assert {entry["name"] for entry in entries} == ENTRIES - {"from scratch", "from scratch, smoothed"}
+    assert {entry["name"] for entry in entries} == {"constant predictor", "from MAE", "from MAE, smoothed"}
     assert all(entry["status"] == "valid" and entry["score"] is not None for entry in entries)
 
 

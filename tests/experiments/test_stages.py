@@ -6,7 +6,7 @@ import pytest
 
 from abaw import runs
 from abaw.training.fit import Resources
-from experiments.multitask import Line
+from experiments.line import Line
 from experiments.progress import Progress, epoch_line
 from experiments.registry import RECIPES, get_recipe
 from experiments.stages import Stage, run_stages
@@ -84,7 +84,7 @@ def test_the_seed_changes_trainings_and_not_the_data(tmp_path):
     one, other = keys(demo), keys(replace(demo, seed=1))
     changed = {name for name in one if one[name] != other[name]}
     assert not changed & {"prepare", "shards/labelled", "shards/pool"}
-    assert changed >= {"folds", "pretrain", "finetune/mae/fold-0", "board"}
+    assert changed >= {"folds", "pretrain", "finetune/pretrained/fold-0", "board"}
 
 
 def test_an_epoch_is_told_in_one_line():

@@ -80,27 +80,6 @@ def check_preprocessing(path: Path, data: Preprocessing) -> None:
         LOG.warning(message, path, "; ".join(differing), trained, data)
 
 
-def load_encoder(encoder: nn.Module, path: Path) -> int:
-    """Load the encoder found in another system's weights, whatever its prefix there; returns how many tensors came in.
-
-    Every tensor of `encoder` must be found with its shape, else BadInput lists what does not fit.
-    """
-    weights = load_weights(path)
-    prefix = next((name.removesuffix("cls_token") for name in weights if name.endswith("encoder.cls_token")), None)
-    if prefix is None:
-        raise refuse(path, "holds no encoder (no tensor named …encoder.cls_token); expected weights of a ViT system")
-    wanted = encoder.state_dict()
-    misfits = [
-        f"{name}: {tuple(wanted[name].shape)} wanted, {tuple(found.shape) if found is not None else 'nothing'} found"
-        for name in wanted
-        if (found := weights.get(prefix + name)) is None or found.shape != wanted[name].shape
-    ]
-    if misfits:
-        raise refuse(path, f"{len(misfits)} of {len(wanted)} encoder tensors do not fit: " + "; ".join(misfits[:5]))
-    encoder.load_state_dict({name: weights[prefix + name] for name in wanted})
-    return len(wanted)
-
-
 def save_state(
     folder: Path, *, module: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, position: Position
 ) -> None:

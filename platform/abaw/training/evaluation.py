@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from abaw.data.augment import Augmentation, views_of
-from abaw.data.batches import FrameSource, evaluation_batches
+from abaw.data.batches import Source, evaluation_batches
 from abaw.intervals import score_interval
 from abaw.metrics import TrackStatistics
 from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
@@ -25,24 +25,38 @@ EVALUATION_BATCH = 256
 
 @torch.no_grad()
 def predict(
-    system: System, source: FrameSource, *, track: Track, worker: Worker, augmentation: Augmentation
+    system: System,
+    source: Source,
+    *,
+    track: Track,
+    worker: Worker,
+    augmentation: Augmentation,
+    window: int = 0,
 ) -> tuple[NDArray[np.int64], pa.Table]:
     """This worker's share of the source's frames: their row numbers and their predictions as columns of the track.
 
-    A prediction is the mean over the views that `augmentation` asks for.
+    A prediction is the mean over the views that `augmentation` asks for; features have one. With `window` the system
+    sees windows of that many frames; every frame is in one.
     """
     system.eval()
     rows: list[NDArray[np.int64]] = []
     parts: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in track.tasks}
     for batch in evaluation_batches(
-        source, batch=EVALUATION_BATCH, rank=worker.rank, world=worker.world, loading=worker.loading
+        source,
+        batch=max(1, EVALUATION_BATCH // max(1, window)),
+        window=window,
+        rank=worker.rank,
+        world=worker.world,
+        loading=worker.loading,
     ):
-        rows.append(batch["index"].numpy())
-        views = views_of(batch["image"].to(worker.device, non_blocking=True), augmentation)
-        predicted = [system.predict(view) for view in views]
+        inside = batch["mask"] if window else torch.ones(len(batch["index"]), dtype=torch.bool)
+        rows.append(batch["index"][inside].numpy())
+        here = worker.put(batch)
+        views = [{"image": view} for view in views_of(here["image"], augmentation)] if "image" in here else [{}]
+        predicted = [system.predict({**here, **view}) for view in views]
         for task in track.tasks:
             mean = torch.stack([of_view[task.name] for of_view in predicted]).mean(dim=0)
-            parts[task.name].append(mean.cpu().numpy())
+            parts[task.name].append(mean.cpu()[inside].numpy())
     index = np.concatenate(rows) if rows else np.empty(0, np.int64)
     columns: dict[str, NDArray[np.float32]] = {}
     for task in track.tasks:
@@ -52,7 +66,7 @@ def predict(
 
 
 def prediction_table(
-    index: NDArray[np.int64], columns: pa.Table, source: FrameSource, *, track: Track, fold: int | None, checkpoint: str
+    index: NDArray[np.int64], columns: pa.Table, source: Source, *, track: Track, fold: int | None, checkpoint: str
 ) -> pa.Table:
     """The rows in the form of `abaw.predictions`, with the labels of the source beside them."""
     frames = source.labels().take(pa.array(index))

@@ -51,8 +51,9 @@ def fit_together(jobs: Sequence[TrainingJob], *, resources: Resources, scratch: 
     """
     for job in jobs:
         # The workers' warnings end in Ray's files: a person sees this. What this group makes is not there yet.
-        if job.init is not None and job.init.is_file():
-            check_preprocessing(job.init, load_manifest(job.train.shards).preprocessing)
+        for source in map(Path, job.init.values()):
+            if source.suffix == ".safetensors" and source.is_file():
+                check_preprocessing(source, load_manifest(job.train.shards).preprocessing)
     storage = scratch.absolute() / uuid.uuid4().hex
     trainer = TorchTrainer(
         _run_jobs,

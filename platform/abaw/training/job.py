@@ -17,6 +17,8 @@ class Frames:
     """Only these videos, by equal name; None for all."""
     splits: tuple[str, ...] | None = None
     """Only these splits (train, validation, test, unlabelled); None for all."""
+    features: Path | None = None
+    """Feature cache of these frames, of which windows are then made instead of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,12 @@ class TrainingJob:
     """Further frames to predict, by file name."""
     track: str | None = None
     """Track whose score is computed; None for self-supervised systems."""
-    init: Path | None = None
-    """Weights whose encoder this training starts from."""
+    init: Mapping[str, str] = field(default_factory=dict)
+    """What the networks of the system start from, by the names of `System.trunks`; see `abaw.training.starts`."""
+    at_least: float = 0.9
+    """Share of a network that must come in from such weights."""
+    soft_targets: tuple[Path, ...] = ()
+    """Prediction tables of a teacher; their rows become `soft_va`, `soft_expr` and `soft_au` of the batches."""
     fold: int | None = None
     inputs: tuple[str, ...] = ()
     """Stages that this one reads, for its result."""

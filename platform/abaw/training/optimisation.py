@@ -1,6 +1,7 @@
-"""AdamW with layer-wise learning rates, linear warm-up and cosine decay, and a moving average of the weights.
+"""AdamW or SGD with layer-wise rates, linear warm-up and cosine decay, and a moving average of the weights.
 
-Sources: layer decay as in BEiT and MAE fine-tuning; warm-up and cosine as in MAE-Face section 4.1 and EMMA section 4.
+Sources: layer decay as in BEiT and MAE fine-tuning; warm-up and cosine as in MAE-Face section 4.1 and EMMA section 4;
+SGD for a number of iterations as in ContraWarping + SRP section 4.
 """
 
 import copy
@@ -24,11 +25,18 @@ UNDECAYED = ("cls_token", "mask_token", "pos_embed")
 class Optimisation:
     """How a system is trained. Nothing here is rescaled behind the user's back."""
 
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Of AdamW; as MAE trains."""
+    momentum: float = 0.9
+    """Of SGD."""
     epochs: int = 50
+    iterations: int = 0
+    """Optimiser steps of the whole training, instead of `epochs`; 0 counts in epochs."""
     warmup_epochs: float = 5.0
     """Epochs over which the learning rate rises from 0."""
     batch_size: int = 512
-    """Frames in one optimiser step, over all workers and accumulated micro-batches."""
+    """Frames, or windows of frames, in one optimiser step, over all workers and accumulated micro-batches."""
     accumulate: int = 1
     """Micro-batches in one optimiser step."""
     lr: float = 2e-4
@@ -49,6 +57,9 @@ class Optimisation:
     """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower)."""
     evaluate_every: int = 0
     """Epochs between two evaluations on the held-out fold; 0 evaluates at the end only."""
+    keep: int = 0
+    """Checkpoints that are kept beside the last one, those of the evaluated epochs with the best score; each of them
+    predicts too, for ensembles over epochs. The score is of the held-out fold: what is chosen by it is in-sample."""
 
 
 def parameter_groups(system: System, settings: Optimisation) -> list[dict[str, object]]:
@@ -68,14 +79,22 @@ def parameter_groups(system: System, settings: Optimisation) -> list[dict[str, o
     ]
 
 
-def make_optimiser(system: System, settings: Optimisation) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`; betas 0.9 and 0.95 as MAE trains."""
-    return torch.optim.AdamW(parameter_groups(system, settings), lr=settings.lr, betas=(0.9, 0.95), fused=True)
+def make_optimiser(system: System, settings: Optimisation) -> torch.optim.Optimizer:
+    """The optimiser over `parameter_groups`."""
+    groups = parameter_groups(system, settings)
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=True)
+
+
+def total_steps(settings: Optimisation, *, steps_per_epoch: int) -> int:
+    """Optimiser steps of the whole training."""
+    return settings.iterations or settings.epochs * steps_per_epoch
 
 
 def learning_rate(step: int, *, settings: Optimisation, steps_per_epoch: int) -> float:
     """Learning rate of the last layer at optimiser step `step` (from 0): linear warm-up, then cosine to 0."""
-    total = settings.epochs * steps_per_epoch
+    total = total_steps(settings, steps_per_epoch=steps_per_epoch)
     warmup = settings.warmup_epochs * steps_per_epoch
     if step < warmup:
         return settings.lr * (step + 1) / warmup

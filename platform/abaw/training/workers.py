@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from abaw.data.batches import Loading
@@ -27,6 +27,10 @@ class Worker:
         values: list[Any] = [None] * self.world
         dist.all_gather_object(values, value)
         return values
+
+    def put(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch on this worker's device."""
+        return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
 
     def barrier(self) -> None:
         """Wait until all workers are here."""

@@ -6,15 +6,12 @@ import pytest
 import torch
 
 from abaw.data.manifest import Preprocessing
-from abaw.models.mae import MaeConfig
 from abaw.models.vit import VitConfig
 from abaw.problems import BadInput
-from abaw.systems.mae import MaePretraining
 from abaw.systems.multitask import MultiTask
 from abaw.training.checkpoints import (
     Position,
     check_preprocessing,
-    load_encoder,
     load_state,
     load_weights,
     read_preprocessing,
@@ -62,28 +59,6 @@ def test_no_checkpoint_is_no_position(tmp_path):
     system = MultiTask(encoder=ENCODER).build()
     optimiser = make_optimiser(system, Optimisation())
     assert load_state(tmp_path / "last", module=system, average=system, optimiser=optimiser) is None
-
-
-def test_fine_tuning_takes_the_encoder_of_pre_training(tmp_path):
-    mae = MaePretraining(mae=MaeConfig(encoder=ENCODER, decoder_width=32, decoder_depth=1, decoder_heads=4)).build()
-    save_weights(mae, tmp_path / "mae.safetensors", {})
-    system = MultiTask(encoder=ENCODER).build()
-    assert load_encoder(system.encoder, tmp_path / "mae.safetensors") == len(system.encoder.state_dict())
-    for name, value in mae.network.encoder.state_dict().items():
-        assert torch.equal(value, system.encoder.state_dict()[name])
-
-
-def test_an_encoder_of_another_size_is_refused_with_the_tensors(tmp_path):
-    save_weights(MultiTask(encoder=ENCODER).build(), tmp_path / "a.safetensors", {})
-    other = VitConfig(size="micro", image_size=96).build()
-    with pytest.raises(BadInput, match=r"pos_embed: \(1, 37, 96\) wanted, \(1, 17, 96\) found"):
-        load_encoder(other, tmp_path / "a.safetensors")
-
-
-def test_weights_without_an_encoder_are_refused(tmp_path):
-    save_weights(torch.nn.Linear(2, 2), tmp_path / "a.safetensors", {})
-    with pytest.raises(BadInput, match="holds no encoder"):
-        load_encoder(ENCODER.build(), tmp_path / "a.safetensors")
 
 
 def test_missing_and_broken_weights_are_refused(tmp_path):

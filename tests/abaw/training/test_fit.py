@@ -1,4 +1,4 @@
-"""Two DDP workers of Ray Train: jobs share one group, and scores are merged exactly over the workers."""
+"""Two DDP workers of Ray Train: jobs share one group, nothing waits for ever, scores are merged exactly."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from abaw import runs
+from abaw.data.batches import Loading
 from abaw.models.vit import VitConfig
 from abaw.predictions import read_predictions
 from abaw.systems.multitask import MultiTask
@@ -20,16 +21,17 @@ MTL = get_track("mtl")
 
 
 @pytest.mark.timeout(240)
-def test_two_workers_train_two_jobs_in_one_group(shards, make_job, tmp_path):
+def test_two_workers_of_two_decoders_train_two_jobs_in_one_group_on_two_cpus(shards, make_job, tmp_path):
     batch_norm = MultiTask(encoder=VitConfig(size="micro", image_size=32, stem="conv"))
     first = replace(make_job(shards, tmp_path / "first"), system=batch_norm)
     second = replace(
         make_job(shards, tmp_path / "second"),
         system=batch_norm,
         name="finetune/fold-1",
-        init=tmp_path / "first" / "checkpoints" / "final.safetensors",
+        init={"encoder": str(tmp_path / "first" / "checkpoints" / "final.safetensors")},
     )
-    fit_together([first, second], resources=Resources(workers=2), scratch=tmp_path / "ray")
+    resources = Resources(workers=2, loading=Loading(decoders=2))
+    fit_together([first, second], resources=resources, scratch=tmp_path / "ray")
     for job in (first, second):
         held_out = read_predictions(job.folder / "predictions" / "held_out.parquet", MTL)
         assert held_out.num_rows == 48

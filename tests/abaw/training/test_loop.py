@@ -99,7 +99,7 @@ class BrightnessSystem(System):
         guessed = self.linear(pixels.mean(dim=(2, 3)) - 0.5)[:, 0]
         return {"brightness": (guessed - pixels.mean(dim=(1, 2, 3))).square().mean()}
 
-    def predict(self, images):
+    def predict(self, batch):
         raise NotImplementedError
 
     def layer_of(self, parameter):

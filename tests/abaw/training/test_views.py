@@ -25,7 +25,7 @@ def test_a_prediction_is_the_mean_over_the_views(shards, make_job, tmp_path, aug
     index, columns = predict(system, source, track=MTL, worker=Worker(), augmentation=augmentation)
     views = views_of(source.batch(index)["image"], augmentation)
     with torch.no_grad():
-        parts = [system.predict(view) for view in views]
+        parts = [system.predict({"image": view}) for view in views]
     for task in MTL.tasks:
         mean = np.mean([part[task.name].numpy() for part in parts], axis=0)
         ours = np.stack([columns[name].to_numpy() for name in task.columns], axis=1)

@@ -1,0 +1,153 @@
+"""Any recipe at a size for two cores: the same systems and stages with tiny networks, on the embedded faces.
+
+`small` is what the tables of `abaw table` are run at, minutes a training; `debug` is what tests run, seconds.
+"""
+
+import dataclasses
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from abaw.data.augment import Augmentation
+from abaw.data.sampling import Sampling
+from abaw.faces.dataset import FacesConfig
+from abaw.models.backbones import BackboneConfig
+from abaw.models.mae import MaeConfig
+from abaw.models.vit import VitConfig
+from abaw.systems.byol import Byol
+from abaw.systems.dan import DanClassifier
+from abaw.systems.emma import Emma
+from abaw.systems.multitask import MultiTask
+from abaw.systems.simsiam import SimSiam
+from abaw.systems.temporal import Temporal
+from abaw.training.fit import Resources
+from abaw.training.optimisation import Optimisation
+from experiments.recipe import Delivery, Pass, Recipe
+
+Config = TypeVar("Config")
+SIDE = 64
+"""Side of what the tiny networks see, in pixels."""
+MICRO = VitConfig(size="micro", image_size=SIDE, stem="conv")
+"""The encoder that two cores train in a minute."""
+EMBEDDED = ("mtl", "expr", "au", "va", "lsd")
+"""Tracks whose labels the embedded faces have."""
+FACES = FacesConfig(videos=60, frames=40, test_videos=5, pool_people=30, pool_frames=40, lsd_people=60)
+DEBUG_FACES = FacesConfig(videos=12, frames=30, test_videos=4, pool_people=4, pool_frames=24, lsd_people=3)
+
+
+def small(recipe: Recipe) -> Recipe:
+    """The recipe with tiny networks on the embedded faces and their official split.
+
+    A track whose labels these do not have keeps its shards, which serve as the unlabelled pool too.
+    """
+    delivery = (
+        Delivery() if recipe.track.name in EMBEDDED else Delivery(root=recipe.delivery.root, pool=recipe.delivery.root)
+    )
+    return replace(
+        shrink(recipe),
+        name=f"{recipe.name}_small",
+        delivery=delivery,
+        faces=FACES,
+        folds=0,
+        weigh_active=True,
+        trials=24,
+        resources=Resources(),
+    )
+
+
+def debug(recipe: Recipe) -> Recipe:
+    """The recipe at a size for tests, every training an epoch or less; scores mean nothing."""
+    tiny = small(recipe)
+    return replace(
+        tiny,
+        name=f"{recipe.name}_debug",
+        faces=DEBUG_FACES,
+        folds=2 if recipe.folds else 0,
+        pretrain=_hurried(tiny.pretrain),
+        finetune=_hurried(tiny.finetune),
+        temporal_optimisation=_hurried(tiny.temporal_optimisation),
+        passes=tuple(replace(one, optimisation=_hurried(one.optimisation)) for one in tiny.passes),
+        trials=4,
+    )
+
+
+def shrink(config: Config) -> Config:
+    """A config tree with every network made tiny, and every optimisation made short."""
+    tiny: Any = _tiny(config)
+    if tiny is not None:
+        return tiny  # type: ignore[no-any-return]
+    if isinstance(config, tuple):
+        return tuple(shrink(one) for one in config)  # type: ignore[return-value]
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return replace(config, **{one.name: shrink(getattr(config, one.name)) for one in dataclasses.fields(config)})
+    return config
+
+
+def _tiny(config: Any) -> Any:
+    """The tiny form of a network or an optimisation; None for everything else."""
+    if isinstance(config, VitConfig):
+        return MICRO
+    if isinstance(config, MaeConfig):
+        encoder = shrink(config.encoder)
+        return replace(config, encoder=encoder, decoder_width=64, decoder_depth=1, decoder_heads=4)
+    if isinstance(config, BackboneConfig):
+        name = "vit-micro" if config.name.startswith("vit") else "resnet-micro"
+        return replace(config, name=name, image_size=SIDE, vit_stem="conv")
+    if isinstance(config, Byol):
+        return replace(config, backbone=shrink(config.backbone), hidden=256, output=64)
+    if isinstance(config, SimSiam):
+        return replace(config, backbone=shrink(config.backbone), output=256, bottleneck=64)
+    if isinstance(config, DanClassifier):
+        return replace(config, image_size=SIDE, track="expr")
+    if isinstance(config, Emma):
+        return replace(config, encoder=shrink(config.encoder), dan_track="expr")
+    if isinstance(config, MultiTask) and config.pool == "mean":
+        return replace(config, encoder=shrink(config.encoder), pool="spatial")
+    if isinstance(config, Temporal):
+        return replace(config, width=64, depth=min(3, config.depth), heads=4)
+    if isinstance(config, Pass) and config.shards is not None:
+        return _on_training_frames(config)
+    return _short(config) if isinstance(config, Optimisation) else None
+
+
+def _on_training_frames(one: Pass) -> Pass:
+    """A pass on another data set, on the expressions of the training frames: the embedded faces have no other."""
+    system = shrink(one.system)
+    if isinstance(system, MultiTask):
+        system = replace(system, track="expr")
+    return replace(one, system=system, optimisation=_short(one.optimisation), shards=None)
+
+
+def _short(settings: Optimisation) -> Optimisation:
+    """Eight epochs of AdamW or SGD, 24 of a temporal head; what is sampled stays, as far as 40 frames a video allow."""
+    one_of = min(2, settings.sampling.one_of)
+    sampling = replace(
+        settings.sampling,
+        one_of=one_of,
+        per_class=min(150, settings.sampling.per_class),
+        window=min(20, settings.sampling.window),
+        stride=min(10, settings.sampling.stride),
+    )
+    return replace(
+        settings,
+        epochs=24 if sampling.window else 8,
+        iterations=0,
+        warmup_epochs=1,
+        batch_size=16 if sampling.window else 64,
+        accumulate=1,
+        lr=2e-2 if settings.optimiser == "sgd" else 1e-3,
+        layer_decay=1.0,
+        clip_norm=1.0,
+        ema_decay=0.97,
+        sampling=sampling,
+        augmentation=Augmentation(resize=SIDE, colour=0.3),
+        evaluate_every=2 if settings.keep else 0,
+    )
+
+
+def _hurried(settings: Optimisation) -> Optimisation:
+    sampling = Sampling(one_of=2) if settings.sampling.per_class else settings.sampling
+    evaluate, epochs = (1, 2) if settings.keep else (0, 1)
+    batch = 4 if sampling.window else 16
+    return replace(
+        settings, epochs=epochs, warmup_epochs=0.5, batch_size=batch, sampling=sampling, evaluate_every=evaluate
+    )

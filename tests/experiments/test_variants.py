@@ -1,0 +1,113 @@
+"""Every row of every paper's table is a recipe with a name, at the paper's size and at a small one."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from abaw.systems.emma import Emma
+from abaw.systems.multitask import MultiTask
+from experiments.cli import run
+from experiments.inputs import check_names, check_networks
+from experiments.line import Line
+from experiments.recipe import Recipe
+from experiments.registry import RECIPES, TABLES, get_recipe, variants
+from experiments.table import small_variant, variant_of
+from experiments.variants import with_fields
+
+ROWS = [(table, row) for table in TABLES.values() for row in table.rows if not row.members]
+IDS = [f"{table.name}-{row.name}" for table, row in ROWS]
+
+
+def test_names_of_rows_are_unique_and_their_recipes_exist():
+    counts = Counter((table.recipe, row.name) for table in TABLES.values() for row in table.rows)
+    assert max(counts.values()) == 1
+    assert {table.recipe for table in TABLES.values()} <= set(RECIPES)
+
+
+@pytest.mark.parametrize(("table", "row"), ROWS, ids=IDS)
+def test_a_row_has_stages_at_both_sizes(table, row, tmp_path):
+    full = variant_of(table, row)
+    assert full == get_recipe(f"{table.recipe}-{row.name}")
+    assert not check_names(full)
+    assert Line(full, tmp_path).stages()
+    if row.small is not None:
+        tiny = small_variant(table, row, seed=1)
+        trainings = [stage for stage in Line(tiny, tmp_path).trainings() if stage.job is not None]
+        assert trainings[-1].name.startswith("finetune/")
+        assert tiny.delivery.root is None
+
+
+def test_rows_of_one_table_differ(tmp_path):
+    for table in TABLES.values():
+        keys = [
+            (
+                row.smoothing,
+                row.epochs,
+                *(stage.key for stage in Line(small_variant(table, row, seed=0), tmp_path).trainings()),
+            )
+            for row in table.rows
+            if row.small is not None and not row.members
+        ]
+        assert len(set(keys)) == len(keys), table.name
+
+
+def test_a_row_at_the_size_for_tests_has_the_rows_system():
+    assert get_recipe("emma_mtl_debug-vit_celeba").system.va_from == "encoder"
+    assert get_recipe("emma_mtl_debug").system.va_from == "vit+dan"
+
+
+def test_an_unknown_row_names_the_nearest(capsys):
+    assert run(["plan", "emma_mtl-vit_celebb"]) == 1
+    assert "Perhaps you meant emma_mtl-vit_celeba" in capsys.readouterr().err
+    assert run(["table", "srpp"]) == 1
+    assert "unknown table 'srpp'; choose one of" in capsys.readouterr().err
+    assert run(["list", "--rows", "--json"]) == 0
+    assert '"emma_mtl-vit_celeba": "ViT (CelebA' in capsys.readouterr().out
+    assert "emma_mtl-parameters" not in variants()
+
+
+def test_fields_are_replaced_by_dotted_names():
+    recipe = with_fields(get_recipe("mae_face_expr"), {"passes.1.system.pool": "token", "seed": 3})
+    assert isinstance(recipe, Recipe)
+    system = recipe.passes[1].system
+    assert isinstance(system, MultiTask)
+    assert (system.pool, recipe.passes[0].system, recipe.seed) == (
+        "token",
+        get_recipe("mae_face_expr").passes[0].system,
+        3,
+    )
+    with pytest.raises(ValueError, match=r"system\.va: Emma has no field 'va'; it has track"):
+        with_fields(Recipe(name="x", system=Emma()), {"system.va": 1})
+    with pytest.raises(ValueError, match=r"passes\.2\.name: tuple has no field '2'"):
+        with_fields(recipe, {"passes.2.name": "x"})
+
+
+def test_wrong_names_of_passes_are_all_told():
+    recipe = get_recipe("mae_face_expr")
+    wrong = with_fields(recipe, {"passes.0.name": "finetune", "teacher": "second"})
+    assert check_names(wrong) == [
+        "passes: the name 'finetune'; expected a new lower-case word, not finetune or start",
+        "teacher: no pass is called 'second'; there are finetune, first",
+    ]
+    other = with_fields(recipe, {"teacher": "affectnet"})
+    assert check_names(other) == ["teacher: affectnet learns affectnet8, not expr"]
+
+
+def test_a_pass_that_nothing_uses_does_not_run(tmp_path):
+    recipe = with_fields(get_recipe("emma_mtl"), {"init": {"encoder": "start", "dan": "weights/affecnet8.pth"}})
+    names = [stage.name for stage in Line(recipe, Path(tmp_path)).stages()]
+    assert not any(name.startswith("dan/") for name in names)
+
+
+def test_where_networks_start_is_checked_before_anything_runs():
+    recipe = get_recipe("emma_mtl_debug")
+    assert not check_networks(recipe)
+    wrong = with_fields(recipe, {"init": {"encoder": "weights/vit.pth", "den": "dan"}})
+    assert check_networks(wrong) == [
+        ("--init", "no network is called 'den'; there are encoder, dan"),
+        ("--init", "dan is frozen and would stay random; give it trained weights"),
+        ("--init", "encoder: no such file weights/vit.pth"),
+    ]
+    frozen = with_fields(get_recipe("dual_view_expr-frozen"), {"starts": ("scratch", "timm:vit_base_patch16_224.mae")})
+    assert check_networks(frozen) == [("--init", "encoder is frozen and would stay random; give it trained weights")]
