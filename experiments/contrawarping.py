@@ -73,7 +73,26 @@ def _table(name: str, title: str, remark: str, *rows: Row) -> PaperTable:
         beside="F1 (%), ABAW5 validation set",
         rows=rows,
         remark=remark,
+        small={} if name == "sampling" else BALANCED,
     )
+
+
+BALANCED = {"finetune.sampling": Sampling(per_class=120), "finetune.epochs": 10, "finetune.lr": 0.05}
+"""Classes equally often: from 1,900 frames as they come a network learns little but that most are neutral."""
+
+
+def _apvit(weights: str, title: str, paper: float) -> Row:
+    """APViT gives one token a face, so there is nothing for SRP to keep; rate and stages as in its public config."""
+    change = {
+        "starts": (f"weights/apvit_{weights}.pth",),
+        "system.backbone.name": "apvit",
+        "system.backbone.image_size": 112,
+        "system.backbone.frozen_stages": 0,
+        "system.pool": "gap",
+        "finetune.lr": 1e-3,
+        "finetune.augmentation.resize": 112,
+    }
+    return Row(name=f"apvit_{weights}", title=f"APViT, Sup. {title}", paper=paper, change=change, small=None)
 
 
 MS1M = "A start from MS1M, a face-recognition set, needs weights that are not embedded: that row starts from scratch."
@@ -109,13 +128,13 @@ TABLES = (
             title="1/1",
             paper=32.23,
             change={"finetune.sampling.one_of": 1},
-            small={"finetune.epochs": 4},
+            small={"finetune.sampling.one_of": 1, "finetune.epochs": 3},
         ),
         Row(
             name="one_of_ten",
             title="1/10 (here 1/4)",
             paper=34.85,
-            small={"finetune.sampling.one_of": 4, "finetune.epochs": 16},
+            small={"finetune.sampling.one_of": 4, "finetune.epochs": 12},
         ),
     ),
     _table(
@@ -148,36 +167,8 @@ TABLES = (
             },
             small=None,
         ),
-        Row(
-            name="apvit_ms1m",
-            title="APViT, Sup. MS1M",
-            paper=35.48,
-            change={
-                "starts": ("weights/apvit_ms1m.pth",),
-                "system.backbone.name": "apvit",
-                "system.backbone.image_size": 112,
-                "system.backbone.frozen_stages": 0,
-                "system.pool": "gap",
-                "finetune.lr": 1e-3,
-                "finetune.augmentation.resize": 112,
-            },
-            small=None,
-        ),
-        Row(
-            name="apvit_rafdb",
-            title="APViT, Sup. RAF-DB",
-            paper=35.63,
-            change={
-                "starts": ("weights/apvit_rafdb.pth",),
-                "system.backbone.name": "apvit",
-                "system.backbone.image_size": 112,
-                "system.backbone.frozen_stages": 0,
-                "system.pool": "gap",
-                "finetune.lr": 1e-3,
-                "finetune.augmentation.resize": 112,
-            },
-            small=None,
-        ),
+        _apvit("ms1m", "MS1M", 35.48),
+        _apvit("rafdb", "RAF-DB", 35.63),
         Row(name="resnet18", title="Res-18, ContraWarping", paper=34.85),
         Row(
             name="resnet50",

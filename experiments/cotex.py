@@ -74,6 +74,7 @@ TABLE_6 = PaperTable(
     recipe="cotex_lsd",
     measure="P_LSD",
     beside="F1 (%), ABAW4 LSD validation set",
+    small={"faces.videos": 5, "finetune.sampling.one_of": 1},
     rows=(
         Row(
             name="vit",

@@ -230,7 +230,7 @@ TABLES = (
             Row(name="scratch", title="random start", change={"starts": ("scratch",)}),
             Row(name="pretrained", title="MAE on the pool", claimed="better", change={"starts": ("pretrained",)}),
         ),
-        remark="The paper pre-trains 800 epochs on millions of faces, here it is 8 epochs on 1,200 renderings.",
+        remark="The paper pre-trains 800 epochs on millions of faces, here it is 10 epochs on 1,000 renderings.",
     ),
     PaperTable(
         name="passes",

@@ -30,7 +30,7 @@ MICRO = VitConfig(size="micro", image_size=SIDE, stem="conv")
 """The encoder that two cores train in a minute."""
 EMBEDDED = ("mtl", "expr", "au", "va", "lsd")
 """Tracks whose labels the embedded faces have."""
-FACES = FacesConfig(videos=60, frames=40, test_videos=5, pool_people=30, pool_frames=40, lsd_people=60)
+FACES = FacesConfig(videos=60, frames=40, test_videos=5, pool_people=25, pool_frames=40, lsd_people=50)
 DEBUG_FACES = FacesConfig(videos=12, frames=30, test_videos=4, pool_people=4, pool_frames=24, lsd_people=3)
 
 
@@ -42,9 +42,11 @@ def small(recipe: Recipe) -> Recipe:
     delivery = (
         Delivery() if recipe.track.name in EMBEDDED else Delivery(root=recipe.delivery.root, pool=recipe.delivery.root)
     )
+    tiny = shrink(recipe)
     return replace(
-        shrink(recipe),
+        tiny,
         name=f"{recipe.name}_small",
+        pretrain=replace(tiny.pretrain, epochs=10, batch_size=64, sampling=Sampling()),
         delivery=delivery,
         faces=FACES,
         folds=0,
@@ -99,7 +101,7 @@ def _tiny(config: Any) -> Any:
     if isinstance(config, DanClassifier):
         return replace(config, image_size=SIDE, track="expr")
     if isinstance(config, Emma):
-        return replace(config, encoder=shrink(config.encoder), dan_track="expr")
+        return replace(config, encoder=shrink(config.encoder), dan_track="expr", pool="mean")
     if isinstance(config, MultiTask) and config.pool == "mean":
         return replace(config, encoder=shrink(config.encoder), pool="spatial")
     if isinstance(config, Temporal):
@@ -118,21 +120,18 @@ def _on_training_frames(one: Pass) -> Pass:
 
 
 def _short(settings: Optimisation) -> Optimisation:
-    """Eight epochs of AdamW or SGD, 24 of a temporal head; what is sampled stays, as far as 40 frames a video allow."""
-    one_of = min(2, settings.sampling.one_of)
-    sampling = replace(
-        settings.sampling,
-        one_of=one_of,
-        per_class=min(150, settings.sampling.per_class),
-        window=min(20, settings.sampling.window),
-        stride=min(10, settings.sampling.stride),
-    )
+    """Eight epochs of every other frame, or of 150 frames a class; 24 of a temporal head, over windows of 20 frames."""
+    sampling = Sampling(one_of=2)
+    if settings.sampling.per_class:
+        sampling = Sampling(per_class=150)
+    if settings.sampling.window:
+        sampling = replace(settings.sampling, window=20, stride=min(10, settings.sampling.stride))
     return replace(
         settings,
         epochs=24 if sampling.window else 8,
         iterations=0,
         warmup_epochs=1,
-        batch_size=16 if sampling.window else 64,
+        batch_size=16 if sampling.window else 32,
         accumulate=1,
         lr=2e-2 if settings.optimiser == "sgd" else 1e-3,
         layer_decay=1.0,

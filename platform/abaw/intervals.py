@@ -49,6 +49,17 @@ def resampled_scores(
 ) -> NDArray[np.float64]:
     """The ranking score of each resample (R,), NaN where one has no labelled frame for a task.
 
+    Arguments and errors are those of `resampled_metrics`.
+    """
+    found = resampled_metrics(track, videos, seed=seed, resamples=resamples)
+    return found.get(track.score, np.full(resamples, np.nan))
+
+
+def resampled_metrics(
+    track: Track, videos: Sequence[TrackStatistics], *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, NDArray[np.float64]]:
+    """Every metric of each resample (R,), NaN where one has no labelled frame for a task; empty if all are so.
+
     Args:
         track: what the videos were counted for.
         videos: statistics of one video each.
@@ -70,9 +81,12 @@ def resampled_scores(
         for name, part in videos[0].parts.items()
     }
     tasks = [states[task.name] for task in track.tasks]
-    return np.array(
-        [_score(track, states, r) if all(_rows(task[r]) for task in tasks) else np.nan for r in range(resamples)]
-    )
+    labelled = [r for r in range(resamples) if all(_rows(task[r]) for task in tasks)]
+    computed = [_metrics(track, states, r) for r in labelled]
+    found = {name: np.full(resamples, np.nan) for name in (computed[0] if computed else ())}
+    for name, values_R in found.items():
+        values_R[labelled] = [metrics[name] for metrics in computed]
+    return found
 
 
 def draw_videos(videos: int, *, resamples: int, seed: int) -> NDArray[np.int64]:
@@ -80,9 +94,9 @@ def draw_videos(videos: int, *, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, videos, (resamples, videos))
 
 
-def _score(track: Track, states: Mapping[str, NDArray[Any]], resample: int) -> float:
+def _metrics(track: Track, states: Mapping[str, NDArray[Any]], resample: int) -> dict[str, float]:
     state = {name: state_R[resample] for name, state_R in states.items()}
-    return TrackStatistics.from_state(track, state).compute()[track.score]
+    return TrackStatistics.from_state(track, state).compute()
 
 
 def _rows(state: NDArray[Any]) -> int:

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,8 @@ def write_shards(
     check_options(slots=slots, overwrite=overwrite, resume=resume)
     out = as_path(out).absolute()
     places = _places(frames, slots)
-    try:
-        with reaching(out):
-            if claim_folder(out, OURS, go_on=overwrite or resume) and overwrite:
-                remove_folder(out)
-            # From here on the folder is unfinished, until the manifest is there again.
-            (out / MANIFEST).unlink(missing_ok=True)
-            jobs = _plan(frames, places, rows_per_file, out / SOURCES)
-    except OSError as error:
-        raise refuse(out, f"cannot be written: {error}; give a folder that can be written to") from error
+    with _beginning(out, overwrite=overwrite, resume=resume):
+        jobs = _plan(frames, places, rows_per_file, out / SOURCES)
     reports = sorted(_make_files(jobs, out), key=lambda report: report["file"])
     entries = tuple(ShardFile(**report["entry"]) for report in reports if report["entry"]["frames"])
     bad = pl.DataFrame([drop for report in reports for drop in report["drops"]], schema=DROP_SCHEMA)
@@ -140,6 +134,19 @@ def write_shards(
     )
     write_text(out / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
+
+
+@contextmanager
+def _beginning(out: Path, *, overwrite: bool, resume: bool) -> Iterator[None]:
+    """Make the folder ours and unfinished, until the manifest is there again."""
+    try:
+        with reaching(out):
+            if claim_folder(out, OURS, go_on=overwrite or resume) and overwrite:
+                remove_folder(out)
+            (out / MANIFEST).unlink(missing_ok=True)
+            yield
+    except OSError as error:
+        raise refuse(out, f"cannot be written: {error}; give a folder that can be written to") from error
 
 
 def open_frames(

@@ -35,6 +35,7 @@ from abaw.data.features import (
 from abaw.data.manifest import MANIFEST, read_manifest
 from abaw.data.shards import open_frames
 from abaw.data.storage import as_path, claim_folder, file_sizes, sha256_of
+from abaw.problems import refuse
 from abaw.runs import plain
 from abaw.systems.system import Batch
 from abaw.training.fit import Resources
@@ -42,6 +43,8 @@ from abaw.training.trained import read_trained
 
 BATCH = 256
 """Frames that the network sees at a time."""
+VIDEOS_PER_ACTOR = 16
+"""An actor takes seconds to load its network: fewer videos than this do not pay for another one."""
 
 
 def write_features(
@@ -54,11 +57,12 @@ def write_features(
         shards: the frames; their labels are copied.
         out: folder, local or remote, that all workers see.
         splits: train, validation, test or unlabelled.
-        resources: `workers` actors with its CPUs and GPUs.
+        resources: at most `workers` actors, each with its CPUs or GPU.
         resume: go on where a run was interrupted; files that are there, whole and of the same features are kept.
 
     Raises:
-        BadInput: `run` is no finished training, `shards` are none, or `out` holds something and `resume` is not set.
+        BadInput: `run` is no finished training, `shards` hold no such frames, or `out` holds something and `resume` is
+            not set.
         ValueError: the system gives no feature of a frame, or a feature does not fit in float16.
     """
     trained, shards, out = read_trained(run), as_path(shards).absolute(), as_path(out).absolute()
@@ -70,12 +74,14 @@ def write_features(
         "splits": sorted(splits),
     }
     digest = hashlib.sha256(json.dumps([trained.name, made_of], sort_keys=True).encode()).hexdigest()
+    names = pl.DataFrame(open_frames(shards, columns=["video"], splits=splits))["video"].unique().sort()
+    if names.is_empty():
+        raise refuse(shards, f"holds no frame of the splits {', '.join(splits)}; expected one or more")
+    videos = {f"videos/{k:05d}.parquet": video for k, video in enumerate(names)}
     claim_folder(out, OURS, go_on=resume)
     (out / MANIFEST).unlink(missing_ok=True)
-    names = pl.DataFrame(open_frames(shards, columns=["video"], splits=splits))["video"].unique().sort()
-    videos = {f"videos/{k:05d}.parquet": video for k, video in enumerate(names)}
     for name in file_sizes(out):
-        if name.startswith("videos/") and not (name in videos and is_made_of(out / name, digest)):
+        if not (name in videos and is_made_of(out / name, digest)):
             (out / name).unlink()
     extractor = {"run": run.absolute(), "shards": shards, "out": out, "splits": splits, "made_of": digest}
     missing = [{"path": path, "video": video} for path, video in videos.items() if not (out / path).is_file()]
@@ -100,7 +106,7 @@ def _extract(videos: list[dict[str, str]], extractor: dict[str, Any], resources:
     made = ray.data.from_items(videos, override_num_blocks=len(videos)).map(
         Extractor,
         fn_constructor_kwargs=extractor,
-        compute=ActorPoolStrategy(size=min(resources.workers, len(videos))),
+        compute=ActorPoolStrategy(size=min(resources.workers, -(-len(videos) // VIDEOS_PER_ACTOR))),
         num_cpus=resources.cpus_per_worker,
         num_gpus=resources.gpus_per_worker,
     )

@@ -23,6 +23,8 @@ from abaw.training.sources import read_source
 
 DAN_PARTS = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 """DAN numbers the parts of its ResNet-18: `features.4.0.conv1.weight` is `layer1.0.conv1.weight` elsewhere."""
+MOST_NAMES = 16
+"""Names that are told one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +162,13 @@ def _prefixes(wanted: Mapping[str, Tensor], places: Iterable[str]) -> list[str]:
 
 
 def _folded(names: Iterable[str]) -> str:
-    """Names in a short form: those that differ only in a block's number as one, with how many they are."""
+    """Names in a short form: those that differ only in a block's number as one, and long lists by their first part."""
     counts = Counter(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names)
+    if len(counts) > MOST_NAMES:
+        parts = Counter[str]()
+        for name, count in counts.items():
+            parts[name if "." not in name else name.partition(".")[0] + ".*"] += count
+        counts = parts
     return ", ".join(name if count == 1 else f"{name} ({count})" for name, count in counts.items())
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from abaw.models.vit import VitConfig, to_pixels
+from abaw.systems.dan import DanClassifier
 from abaw.systems.emma import Emma
 from abaw.tracks import TRACKS, get_track
 
@@ -159,3 +160,13 @@ def test_trunks_and_layers():
     assert set(Emma(va_from="vit", **SMALL).build().trunks()) == {"encoder"}
     assert system.layer_of("encoder.pos_embed") == 0
     assert system.layer_of("va.0.weight") == system.layer_of("hidden.0.weight") == system.layers == 3
+
+
+def test_a_dan_for_the_frozen_branch_learns_32_frames_by_heart():
+    torch.manual_seed(0)
+    batch = frames(track="affectnet8")
+    system = DanClassifier(track="affectnet8", image_size=32).build()
+    train(system, 60, batch)
+    predicted = system.eval().predict(batch)["expr"].argmax(1)
+    assert (predicted == batch["expression"]).float().mean() > 0.8
+    assert list(system.trunks()) == ["dan"]

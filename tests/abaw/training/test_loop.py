@@ -11,6 +11,8 @@ import torch
 from abaw import runs
 from abaw.data.sampling import Sampling
 from abaw.predictions import read_predictions
+from abaw.problems import BadInput
+from abaw.systems.distillation import Distillation
 from abaw.systems.system import System
 from abaw.tracks import get_track
 from abaw.training.checkpoints import load_weights
@@ -163,3 +165,65 @@ def test_final_weights_are_the_moving_average(shards, make_job, tmp_path):
     final = load_weights(job.folder / "checkpoints" / "final.safetensors")
     average = training.average.system.state_dict()
     assert all(torch.equal(final[name], average[name]) for name in average)
+
+
+def test_iterations_end_inside_an_epoch(shards, make_job, tmp_path):
+    job = make_job(shards, tmp_path / "run", iterations=8, warmup_epochs=0)
+    training = Training(started(job), Worker())
+    assert (training.steps, training.total, training.epochs) == (6, 8, 2)
+    training.run()
+    lines = [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert {state["step"].item() for state in training.stepper.optimiser.state.values()} == {8}
+
+
+def test_the_best_epochs_are_kept_and_predict(shards, make_job, tmp_path):
+    job = make_job(shards, tmp_path / "run", epochs=5, evaluate_every=1, keep=2)
+    run_job(job, Worker())
+    lines = [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
+    scores = {f"epoch-{line['epoch']:03d}": line["P_MTL"] for line in lines if "P_MTL" in line}
+    best = sorted(scores, key=lambda name: -scores[name])[:2]
+    assert list(runs.read_result(job.folder)["kept"]) == best
+    assert sorted(path.stem for path in (job.folder / "checkpoints").glob("epoch-*")) == sorted(best)
+    for name in best:
+        held_out = read_predictions(job.folder / "predictions" / name / "held_out.parquet", MTL)
+        assert statistics_of(held_out, MTL).compute()["P_MTL"] == pytest.approx(scores[name], abs=1e-9)
+        assert read_predictions(job.folder / "predictions" / name / "test.parquet", MTL).num_rows == 24
+
+
+def test_names_and_classes_that_do_not_fit_are_refused(shards, make_job, tmp_path):
+    job = make_job(shards, tmp_path / "run")
+    with pytest.raises(ValueError, match="init names 'dan', this system has the networks encoder"):
+        Training(started(replace(job, init={"dan": "dan.pth"})), Worker())
+    lsd = replace(job, system=replace(job.system, track="lsd"), track="lsd")
+    with pytest.raises(BadInput, match="the shards number the expressions of mtl"):
+        Training(started(lsd), Worker())
+    with pytest.raises(ValueError, match="keep is 2, and nothing is scored; give evaluate_every"):
+        Training(started(replace(job, optimisation=replace(job.optimisation, keep=2))), Worker())
+
+
+def test_a_track_of_one_task_trains_on_the_frames_that_have_its_label(shards, make_job, tmp_path):
+    job = make_job(shards, tmp_path / "run")
+    alone = replace(job, system=replace(job.system, track="expr"), track="expr")
+    everything, labelled = (Training(started(one), Worker()).source for one in (job, alone))
+    assert len(everything) == 96
+    assert len(labelled) == everything.table["expression"].drop_nulls().len() < 96
+
+
+def test_soft_targets_of_a_teacher_reach_the_student(shards, make_job, tmp_path):
+    teacher = make_job(shards, tmp_path / "teacher", epochs=1)
+    run_job(replace(teacher, predict={"train": teacher.train}), Worker())
+    cached = tmp_path / "teacher" / "predictions" / "train.parquet"
+    student = replace(
+        teacher, folder=tmp_path / "student", system=Distillation(student=teacher.system), soft_targets=(cached,)
+    )
+    batch = next(Training(started(student), Worker())._micro_batches(0))
+    table = read_predictions(cached, MTL)
+    rows = {(v, f): k for k, (v, f) in enumerate(zip(*(table[n].to_pylist() for n in ("video", "frame")), strict=True))}
+    source = Training(started(student), Worker()).source.table
+    for row, soft in zip(batch["index"].tolist(), batch["soft_va"].tolist(), strict=True):
+        expected = rows[source["video"][row], source["frame"][row]]
+        assert soft == [table[name][expected].as_py() for name in ("valence", "arousal")]
+    held_out = tmp_path / "teacher" / "predictions" / "held_out.parquet"
+    with pytest.raises(BadInput, match="has no prediction for 96 of 96 frames, the first video0 frame 1"):
+        Training(started(replace(student, soft_targets=(held_out,))), Worker())

@@ -7,7 +7,14 @@ import torch
 
 from abaw.models.vit import VitConfig
 from abaw.systems.multitask import MultiTask
-from abaw.training.optimisation import MovingAverage, Optimisation, learning_rate, make_optimiser, set_learning_rate
+from abaw.training.optimisation import (
+    MovingAverage,
+    Optimisation,
+    learning_rate,
+    make_optimiser,
+    set_learning_rate,
+    total_steps,
+)
 
 SETTINGS = Optimisation(epochs=10, warmup_epochs=2, lr=0.1, layer_decay=0.5, weight_decay=0.05)
 
@@ -49,3 +56,20 @@ def test_moving_average_follows_and_can_be_off():
     average.update(system, step=10_000)
     assert torch.allclose(average.system.heads["va"].weight, before + 0.1, atol=1e-6)
     assert MovingAverage(system, 0.0).system is system
+
+
+def test_a_training_counts_in_epochs_or_in_iterations():
+    assert total_steps(SETTINGS, steps_per_epoch=5) == 50
+    iterations = Optimisation(iterations=12, warmup_epochs=0, lr=0.1)
+    assert total_steps(iterations, steps_per_epoch=5) == 12
+    rates = [learning_rate(step, settings=iterations, steps_per_epoch=5) for step in (0, 6, 12)]
+    assert rates == pytest.approx([0.1, 0.05, 0.0])
+
+
+def test_sgd_has_its_momentum_and_adamw_its_betas():
+    sgd = make_optimiser(micro(), Optimisation(optimiser="sgd", momentum=0.8))
+    assert isinstance(sgd, torch.optim.SGD)
+    assert {group["momentum"] for group in sgd.param_groups} == {0.8}
+    adamw = make_optimiser(micro(), Optimisation(betas=(0.9, 0.999)))
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert {group["betas"] for group in adamw.param_groups} == {(0.9, 0.999)}
