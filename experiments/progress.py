@@ -66,13 +66,17 @@ def _size(path: Path) -> int:
 def epoch_line(values: dict[str, Any]) -> str:
     """One line of `metrics.jsonl` for a person."""
     head = f"{values['job']}: epoch {values['epoch']}/{values['epochs']}"
+    if "went_back_to_epoch" in values:
+        return f"{head}  diverged: going on from epoch {values['went_back_to_epoch']}, rate x {values['rate']:g}"
     if "loss" not in values:
         scores = "  ".join(f"{name} {value:.3f}" for name, value in values.items() if name.startswith(("S_", "P_")))
         return f"{head}  {scores}"
     parts = "  ".join(
         f"{name.removeprefix('loss/')} {value:.3f}" for name, value in values.items() if name.startswith("loss/")
     )
-    return f"{head}  {parts}  {values['images_per_s']:,.0f} images/s  {values['data_wait']:.0%} waiting for data"
+    skipped = f"  {values['skipped_steps']} steps skipped" if values.get("skipped_steps") else ""
+    speed = f"{values['images_per_s']:,.0f} images/s  {values['data_wait']:.0%} waiting for data"
+    return f"{head}  {parts}  {speed}{skipped}"
 
 
 def _finished_line(job: TrainingJob) -> str:

@@ -1,18 +1,16 @@
-"""Checkpoints: weights as safetensors with metadata, and beside them what exact resumption needs.
+"""Weights as safetensors with metadata; `abaw.training.states` has what exact resumption needs beside them.
 
-A checkpoint is a folder that appears whole: it is written under another name and renamed. Weights say how the images
-that they were trained on had been made: other crops or colours cost a score more than most choices, and silently.
+Weights say how the images that they were trained on had been made: other crops or colours cost a score more than most
+choices, and silently.
 """
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -33,15 +31,20 @@ class Position:
 
 
 def save_weights(
-    module: nn.Module, path: Path, metadata: dict[str, str], *, preprocessing: Preprocessing | None = None
+    weights: nn.Module | dict[str, Tensor],
+    path: Path,
+    metadata: dict[str, str],
+    *,
+    preprocessing: Preprocessing | None = None,
 ) -> None:
-    """Write the module's weights as safetensors, with how its images were made; the file appears whole or not."""
+    """Write a module's weights as safetensors, with how its images were made; the file appears whole or not."""
     if preprocessing is not None:
         metadata = metadata | {"preprocessing": json.dumps(asdict(preprocessing))}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    weights = {name: value.detach().contiguous().cpu() for name, value in module.state_dict().items()}
-    save_file(weights, partial, metadata=metadata)
+    tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    stored = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
+    save_file(stored, partial, metadata=metadata)
     partial.replace(path)
 
 
@@ -78,39 +81,3 @@ def check_preprocessing(path: Path, data: Preprocessing) -> None:
         ]
         message = "%s was trained on images that were made otherwise than the data's: %s (weights: %s; data: %s)"
         LOG.warning(message, path, "; ".join(differing), trained, data)
-
-
-def save_state(
-    folder: Path, *, module: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, position: Position
-) -> None:
-    """Replace the checkpoint in `folder` by the present state of training."""
-    partial, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-    metadata = {"epoch": str(position.epoch), "step": str(position.step)}
-    save_weights(module, partial / "model.safetensors", metadata)
-    if average is not module:
-        save_weights(average, partial / "ema.safetensors", metadata)
-    torch.save(
-        {"optimiser": optimiser.state_dict(), "epoch": position.epoch, "step": position.step}, partial / "state.pt"
-    )
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def load_state(
-    folder: Path, *, module: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> Position | None:
-    """Continue from the checkpoint in `folder`; None when there is none. A kill between two renames leaves `.old`."""
-    if not folder.exists():
-        folder = folder.with_name(folder.name + ".old")
-        if not folder.exists():
-            return None
-    module.load_state_dict(load_weights(folder / "model.safetensors"))
-    if average is not module:
-        average.load_state_dict(load_weights(folder / "ema.safetensors"))
-    state: dict[str, Any] = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-    optimiser.load_state_dict(state["optimiser"])
-    return Position(epoch=state["epoch"], step=state["step"])

@@ -25,9 +25,7 @@ from abaw.tracks import Track, get_track
 from abaw.training.checkpoints import (
     Position,
     check_preprocessing,
-    load_state,
     load_weights,
-    save_state,
     save_weights,
 )
 from abaw.training.evaluation import (
@@ -37,10 +35,12 @@ from abaw.training.evaluation import (
     summary_over_workers,
     write_over_workers,
 )
+from abaw.training.guard import DivergedError
 from abaw.training.job import Frames, TrainingJob
 from abaw.training.keeping import Kept
 from abaw.training.optimisation import total_steps
 from abaw.training.starts import load_start
+from abaw.training.states import States
 from abaw.training.steps import Clock, Stepper
 from abaw.training.workers import Worker
 
@@ -72,6 +72,7 @@ def run_job(job: TrainingJob, worker: Worker) -> None:
             fold=job.fold,
             training_frames=len(training.source),
             weights=str(final),
+            skipped_steps=training.stepper.guard.skipped,
             **summary,
         )
     worker.barrier()
@@ -96,11 +97,8 @@ class Training:
         self.stepper = Stepper(self.system, settings, seed=job.seed, worker=worker)
         self.average = self.stepper.average
         checkpoints = job.folder / "checkpoints"
-        self.last, self.kept = checkpoints / "last", Kept(checkpoints, settings.keep)
-        resumed = load_state(
-            self.last, module=self.system, average=self.average.system, optimiser=self.stepper.optimiser
-        )
-        self.position = resumed or Position(epoch=0, step=0)
+        self.states, self.kept = States(checkpoints), Kept(checkpoints, settings.keep)
+        self.position = self.states.load(self.stepper) or Position(epoch=0, step=0)
         self.source = open_frames(job.train, track=job.track, soft_targets=job.soft_targets)
         self.micro_batch = self.stepper.micro_batch
         self.steps = (
@@ -131,23 +129,47 @@ class Training:
                     LOG.warning("%s: %s: %s", self.job.name, name, line)
 
     def run(self) -> None:
-        """Train from the present position to the last step, with a checkpoint after each epoch."""
+        """Train from the present position to the last step, with a checkpoint after each epoch.
+
+        Raises ValueError when training diverges again after going back once.
+        """
         settings = self.job.optimisation
-        for epoch in range(self.position.epoch, self.epochs):
-            self._train_epoch(epoch)
+        self._save(self.position)
+        while self.position.epoch < self.epochs:
+            epoch = self.position.epoch
+            try:
+                self._train_epoch(epoch)
+            except DivergedError as error:
+                self._go_back(error, epoch)
+                continue
             self.position = Position(epoch=epoch + 1, step=0)
             last_one = epoch + 1 == self.epochs
             if settings.evaluate_every and (epoch + 1) % settings.evaluate_every == 0 and not last_one:
                 self._evaluate(epoch)
-            if self.worker.rank == 0 and not last_one:
-                save_state(
-                    self.last,
-                    module=self.system,
-                    average=self.average.system,
-                    optimiser=self.stepper.optimiser,
-                    position=self.position,
-                )
+            if not last_one:
+                self._save(self.position)
             self.worker.barrier()
+        self.states.wait()
+
+    def _save(self, position: Position) -> None:
+        if self.worker.rank == 0:
+            self.states.save(self.stepper, position)
+
+    def _go_back(self, error: DivergedError, epoch: int) -> None:
+        """To the last checkpoint, with a lower rate; once."""
+        self.states.wait()
+        self.worker.barrier()
+        if self.stepper.guard.rate < 1:
+            raise ValueError(
+                f"{self.job.name}: diverged in epoch {epoch + 1}, and again at a lower rate: {error}; lower "
+                f"optimisation.lr ({self.job.optimisation.lr:g}), give clip_norm, or look at the labels and images"
+            ) from error
+        skipped = self.stepper.guard.skipped
+        self.position = self.states.load(self.stepper) or self.position
+        self.stepper.guard.skipped = skipped
+        self.stepper.guard.slow_down()
+        self._log(epoch, {"went_back_to_epoch": self.position.epoch + 1, "rate": self.stepper.guard.rate})
+        LOG.warning("%s: %s; going on from epoch %d at a lower rate", self.job.name, error, self.position.epoch + 1)
 
     def _train_epoch(self, epoch: int) -> None:
         settings, clock = self.job.optimisation, Clock()
@@ -155,13 +177,17 @@ class Training:
         sums: dict[str, float] = {}
         micro_batches = clock.timed(self._micro_batches(epoch))
         steps = range(self.position.step, min(self.steps, self.total - epoch * self.steps))
+        taken = 0
         for step in steps:
             losses = self.stepper.step(micro_batches, epoch=epoch, step=step, steps_per_epoch=self.steps)
+            taken += bool(losses)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
+            if settings.save_every and (step + 1) % settings.save_every == 0 and step + 1 < steps.stop:
+                self._save(Position(epoch=epoch, step=step + 1))
         frames = max(1, settings.sampling.window)
         images = len(steps) * self.micro_batch * settings.accumulate * self.worker.world * frames
-        values = {name: value / len(steps) for name, value in sums.items()}
+        values = {name: value / taken for name, value in sums.items()}
         self._log(
             epoch,
             {f"loss/{name}": value for name, value in values.items()}
@@ -170,6 +196,7 @@ class Training:
                 "images_per_s": images / clock.elapsed,
                 "data_wait": clock.waited / clock.elapsed,
                 "lr": self.stepper.rate,
+                "skipped_steps": self.stepper.guard.skipped,
             },
         )
 
@@ -241,7 +268,7 @@ class Training:
     def _log(self, epoch: int, values: dict[str, float]) -> None:
         """Append a line to metrics.jsonl: the driver shows it, and a person can plot it."""
         if self.worker.rank == 0:
-            line = {"job": self.job.name, "epoch": epoch + 1, "epochs": self.job.optimisation.epochs, **values}
+            line = {"job": self.job.name, "epoch": epoch + 1, "epochs": self.epochs, **values}
             with (self.job.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
 

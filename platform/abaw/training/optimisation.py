@@ -57,6 +57,8 @@ class Optimisation:
     """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower)."""
     evaluate_every: int = 0
     """Epochs between two evaluations on the held-out fold; 0 evaluates at the end only."""
+    save_every: int = 0
+    """Optimiser steps between two checkpoints inside an epoch; 0 saves after each epoch only."""
     keep: int = 0
     """Checkpoints that are kept beside the last one, those of the evaluated epochs with the best score; each of them
     predicts too, for ensembles over epochs. The score is of the held-out fold: what is chosen by it is in-sample."""

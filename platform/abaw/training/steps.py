@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from abaw.systems.system import System
+from abaw.training.guard import Guard
 from abaw.training.optimisation import (
     MovingAverage,
     Optimisation,
@@ -28,6 +29,7 @@ class Stepper:
         self.average = MovingAverage(system, settings.ema_decay)
         self.parallel = worker.parallel(system)
         self.micro_batch = _micro_batch(settings, worker.world)
+        self.guard = Guard()
 
     @property
     def rate(self) -> float:
@@ -38,9 +40,13 @@ class Stepper:
     def step(
         self, micro_batches: Iterator[dict[str, Tensor]], *, epoch: int, step: int, steps_per_epoch: int
     ) -> dict[str, float]:
-        """One optimiser step, number `step` of `epoch`; returns the mean of each loss over the micro-batches."""
+        """One optimiser step, number `step` of `epoch`; returns the mean of each loss over the micro-batches.
+
+        Nothing is returned where the guard did not allow the step. Raises DivergedError.
+        """
         settings, at = self.settings, epoch * steps_per_epoch + step
-        set_learning_rate(self.optimiser, learning_rate(at, settings=settings, steps_per_epoch=steps_per_epoch))
+        rate = learning_rate(at, settings=settings, steps_per_epoch=steps_per_epoch)
+        set_learning_rate(self.optimiser, rate * self.guard.rate)
         chance = hash((self.seed, epoch, step, self.worker.rank)) & 0x7FFF_FFFF
         torch.manual_seed(chance)
         generator = torch.Generator().manual_seed(chance)
@@ -55,13 +61,24 @@ class Stepper:
                 loss.backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
                 means[name] = means.get(name, 0.0) + value.item() / settings.accumulate
-        if settings.clip_norm:
-            nn.utils.clip_grad_norm_(self.system.parameters(), settings.clip_norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        try:
+            taken = self.guard.allows(self._clipped_norm())
+            if taken:
+                self.optimiser.step()
+        finally:
+            self.optimiser.zero_grad(set_to_none=True)  # or a gradient that is no number would stay for the next step
+        if not taken:
+            return {}
         self.system.after_step((at + 1) / total_steps(settings, steps_per_epoch=steps_per_epoch))
         self.average.update(self.system, at)
         return means
+
+    def _clipped_norm(self) -> float:
+        """Norm of the gradient before it is clipped."""
+        if self.settings.clip_norm:
+            return nn.utils.clip_grad_norm_(self.system.parameters(), self.settings.clip_norm).item()
+        gradients = [value.grad for value in self.system.parameters() if value.grad is not None]
+        return nn.utils.get_total_norm(gradients).item()
 
     @property
     def _bf16(self) -> bool:

@@ -3,62 +3,19 @@
 import logging
 
 import pytest
-import torch
 
 from abaw.data.manifest import Preprocessing
 from abaw.models.vit import VitConfig
 from abaw.problems import BadInput
 from abaw.systems.multitask import MultiTask
 from abaw.training.checkpoints import (
-    Position,
     check_preprocessing,
-    load_state,
     load_weights,
     read_preprocessing,
-    save_state,
     save_weights,
 )
-from abaw.training.optimisation import Optimisation, make_optimiser
 
 ENCODER = VitConfig(size="micro", image_size=64)
-
-
-def test_training_state_comes_back(tmp_path):
-    system, average = MultiTask(encoder=ENCODER).build(), MultiTask(encoder=ENCODER).build()
-    optimiser = make_optimiser(system, Optimisation())
-    next(system.parameters()).grad = torch.ones_like(next(system.parameters()))
-    optimiser.step()
-    position = Position(epoch=3, step=7)
-    for _ in range(2):  # the second one replaces the first
-        save_state(tmp_path / "last", module=system, average=average, optimiser=optimiser, position=position)
-    fresh, fresh_average = MultiTask(encoder=ENCODER).build(), MultiTask(encoder=ENCODER).build()
-    fresh_optimiser = make_optimiser(fresh, Optimisation())
-    loaded = load_state(tmp_path / "last", module=fresh, average=fresh_average, optimiser=fresh_optimiser)
-    assert loaded == position
-    for name, value in system.state_dict().items():
-        assert torch.equal(value, fresh.state_dict()[name])
-        assert torch.equal(average.state_dict()[name], fresh_average.state_dict()[name])
-    saved, found = optimiser.state_dict()["state"], fresh_optimiser.state_dict()["state"]
-    assert saved.keys() == found.keys()
-    assert all(torch.equal(saved[k]["exp_avg"], found[k]["exp_avg"]) for k in saved)
-    assert [path.name for path in tmp_path.iterdir()] == ["last"]
-
-
-def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
-    system = MultiTask(encoder=ENCODER).build()
-    optimiser = make_optimiser(system, Optimisation())
-    save_state(
-        tmp_path / "last", module=system, average=system, optimiser=optimiser, position=Position(epoch=1, step=0)
-    )
-    (tmp_path / "last").rename(tmp_path / "last.old")
-    found = load_state(tmp_path / "last", module=system, average=system, optimiser=optimiser)
-    assert found == Position(epoch=1, step=0)
-
-
-def test_no_checkpoint_is_no_position(tmp_path):
-    system = MultiTask(encoder=ENCODER).build()
-    optimiser = make_optimiser(system, Optimisation())
-    assert load_state(tmp_path / "last", module=system, average=system, optimiser=optimiser) is None
 
 
 def test_missing_and_broken_weights_are_refused(tmp_path):

@@ -107,7 +107,7 @@ def test_a_system_without_features_says_so(shards, trained, tmp_path):
 @pytest.fixture
 def head(make_job, shards, cache, tmp_path):
     """The training of a temporal head on four videos that holds two out and predicts the test video."""
-    job = make_job(shards, tmp_path / "head", epochs=20, batch_size=4, lr=3e-3, sampling=Sampling(window=8, stride=4))
+    job = make_job(shards, tmp_path / "head", epochs=10, batch_size=4, lr=5e-3, sampling=Sampling(window=8, stride=4))
     frames = {
         name: replace(value, features=cache) for name, value in (("train", job.train), ("held_out", job.held_out))
     }

@@ -15,7 +15,7 @@ from abaw.problems import BadInput
 from abaw.systems.distillation import Distillation
 from abaw.systems.system import System
 from abaw.tracks import get_track
-from abaw.training.checkpoints import load_weights
+from abaw.training.checkpoints import Position, load_weights
 from abaw.training.evaluation import statistics_of
 from abaw.training.loop import Training, run_job
 from abaw.training.workers import Worker
@@ -227,3 +227,80 @@ def test_soft_targets_of_a_teacher_reach_the_student(shards, make_job, tmp_path)
     held_out = tmp_path / "teacher" / "predictions" / "held_out.parquet"
     with pytest.raises(BadInput, match="has no prediction for 96 of 96 frames, the first video0 frame 1"):
         Training(started(replace(student, soft_targets=(held_out,))), Worker())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poisoned:
+    """Brightness whose loss is no number at some steps, counted over the process."""
+
+    bad: tuple[int, ...]
+
+    def build(self):
+        torch.manual_seed(0)
+        return PoisonedSystem(self.bad)
+
+
+class PoisonedSystem(BrightnessSystem):
+    def __init__(self, bad):
+        super().__init__()
+        self.bad, self.calls = bad, 0
+
+    def forward(self, batch, generator):
+        self.calls += 1
+        losses = super().forward(batch, generator)
+        return {name: loss * float("nan") if self.calls in self.bad else loss for name, loss in losses.items()}
+
+
+def poisoned(job, folder, *bad):
+    settings = replace(job.optimisation, epochs=4, ema_decay=0.0, clip_norm=0.0)
+    return replace(
+        job, folder=folder, system=Poisoned(bad=bad), optimisation=settings, held_out=None, predict={}, track=None
+    )
+
+
+def lines_of(job):
+    return [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_loss_that_is_no_number_is_skipped_and_counted(shards, make_job, tmp_path):
+    job = poisoned(make_job(shards, tmp_path / "unused"), tmp_path / "run", 3, 8)
+    run_job(job, Worker())
+    assert runs.read_result(job.folder)["skipped_steps"] == 2
+    assert [line["skipped_steps"] for line in lines_of(job)] == [1, 2, 2, 2]
+    weights = load_weights(job.folder / "checkpoints" / "final.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_divergence_goes_back_once_at_a_lower_rate(shards, make_job, tmp_path):
+    # Six steps an epoch: from the second epoch on ten in a row.
+    job = poisoned(make_job(shards, tmp_path / "unused"), tmp_path / "run", *range(9, 19))
+    run_job(job, Worker())
+    lines = lines_of(job)
+    (back,) = [line for line in lines if "rate" in line]
+    assert (back["went_back_to_epoch"], back["rate"]) == (3, 0.1)
+    assert [line["epoch"] for line in lines if "lr" in line] == [1, 2, 3, 4]
+    assert runs.read_result(job.folder)["skipped_steps"] == 10
+    again = poisoned(make_job(shards, tmp_path / "unused"), tmp_path / "again", *range(9, 100))
+    with pytest.raises(ValueError, match="diverged in epoch 4, and again at a lower rate: 10 steps in a row"):
+        run_job(again, Worker())
+    assert not runs.is_complete(again.folder)
+
+
+def test_a_run_that_is_killed_inside_an_epoch_ends_with_the_same_weights(shards, make_job, tmp_path):
+    whole, killed = (make_job(shards, tmp_path / name, epochs=2, save_every=2) for name in ("whole", "killed"))
+    run_job(whole, Worker())
+    training = Training(started(killed), Worker())
+    step, steps = training.stepper.step, iter(range(9))
+
+    def dies(*args, **kwargs):
+        next(steps)  # StopIteration at the tenth step: in the middle of the second epoch
+        return step(*args, **kwargs)
+
+    training.stepper.step = dies
+    with pytest.raises(StopIteration):
+        training.run()
+    training.states.wait()
+    assert Training(started(killed), Worker()).position == Position(epoch=1, step=2)
+    run_job(killed, Worker())
+    one, other = (load_weights(job.folder / "checkpoints" / "final.safetensors") for job in (whole, killed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
