@@ -206,9 +206,10 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     if all(is_complete(stage.folder(root)) for stage in stages):
         progress.say(f"{recipe.name}: all {len(stages)} stages are complete; nothing runs")
     else:
+        from experiments.lock import driving
         from experiments.ray_session import ray_session
 
-        with ray_session(arguments.address) as dashboard:
+        with driving(root), ray_session(arguments.address) as dashboard:
             progress.say(f"Ray is up; dashboard at http://{dashboard}")
             run_stages(stages, root=root, resources=recipe.resources, progress=progress)
     if stages[-1].name == "board":
@@ -217,6 +218,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _table(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.lock import driving
     from experiments.progress import Progress
     from experiments.ray_session import ray_session
     from experiments.registry import get_table
@@ -225,7 +227,7 @@ def _table(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     table, progress = get_table(arguments.table), Progress()
     if arguments.seeds < 1:
         raise ValueError(f"--seeds is {arguments.seeds}; expected 1 or more")
-    with ray_session(arguments.address):
+    with driving(arguments.runs / "tables"), ray_session(arguments.address):
         rows = measure_table(table, seeds=arguments.seeds, root=arguments.runs / "tables", progress=progress)
     text = markdown(table, rows, seeds=arguments.seeds)
     if arguments.out:

@@ -73,7 +73,13 @@ def resampled_metrics(
     if len(videos) < 2:
         raise ValueError(f"an interval over videos needs two of them or more, not {len(videos)}")
     drawn_RV = draw_videos(len(videos), resamples=resamples, seed=seed)
-    times_RV = np.stack([np.bincount(drawn_V, minlength=len(videos)) for drawn_V in drawn_RV])
+    return repeated_metrics(track, videos, np.stack([np.bincount(row_V, minlength=len(videos)) for row_V in drawn_RV]))
+
+
+def repeated_metrics(
+    track: Track, videos: Sequence[TrackStatistics], times_RV: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Every metric (R,) of the videos, each counted the given number of times; NaN and empty as above."""
     states = {
         name: (_add_moments if isinstance(part, Concordance) else _add_counts)(
             np.stack([video.parts[name].state for video in videos]), times_RV
@@ -81,9 +87,9 @@ def resampled_metrics(
         for name, part in videos[0].parts.items()
     }
     tasks = [states[task.name] for task in track.tasks]
-    labelled = [r for r in range(resamples) if all(_rows(task[r]) for task in tasks)]
+    labelled = [r for r in range(len(times_RV)) if all(_rows(task[r]) for task in tasks)]
     computed = [_metrics(track, states, r) for r in labelled]
-    found = {name: np.full(resamples, np.nan) for name in (computed[0] if computed else ())}
+    found = {name: np.full(len(times_RV), np.nan) for name in (computed[0] if computed else ())}
     for name, values_R in found.items():
         values_R[labelled] = [metrics[name] for metrics in computed]
     return found

@@ -106,6 +106,14 @@ class MaskedAutoencoder(nn.Module):
         self.encoder.blocks.apply(_xavier)
         self.decoder.apply(_xavier)
 
+    def compile_blocks(self) -> None:
+        """Let torch.compile fuse what is between the matrix products; blocks share code, and weights keep their names.
+
+        The last block of the decoder runs as it is: it does less than a block.
+        """
+        for block in (*self.encoder.blocks, *self.decoder[:-1]):
+            block.compile()
+
     def forward(self, pixels_BCHW: Tensor, keep_BK: Tensor, masked_BM: Tensor) -> Tensor:
         """Predicted normalised pixels (B, M, P) of the patches in `masked_BM`, given those in `keep_BK`."""
         if self.config.encoder.stem == "conv":

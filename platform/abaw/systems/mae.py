@@ -15,6 +15,8 @@ class MaePretraining:
     """Masked autoencoding of unlabelled faces."""
 
     mae: MaeConfig = MaeConfig()
+    compile: bool = False
+    """Run the Transformer blocks under torch.compile: the first step takes a minute or more, the others less."""
 
     def build(self) -> "MaeSystem":
         """The system with fresh weights."""
@@ -28,6 +30,8 @@ class MaeSystem(System):
         super().__init__()
         self.config = config
         self.network = MaskedAutoencoder(config.mae)
+        if config.compile:
+            self.network.compile_blocks()
         self.layers = len(self.network.encoder.blocks) + 1
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

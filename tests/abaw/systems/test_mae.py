@@ -1,5 +1,6 @@
 """Pictures of what a masked autoencoder saw and rebuilt."""
 
+import pytest
 import torch
 
 from abaw.models.mae import MaeConfig
@@ -25,3 +26,17 @@ def test_pictures_are_the_image_its_visible_patches_and_the_rebuilt_image():
         assert hidden.float().mean() == 0.75
         assert torch.equal(pictures[image, 2][:, ~hidden], images[image][:, ~hidden])
         assert not torch.equal(pictures[image, 2][:, hidden], images[image][:, hidden])
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_loss_gradients_and_names_of_weights():
+    torch.manual_seed(0)
+    plain, compiled = MaePretraining(mae=MAE).build(), MaePretraining(mae=MAE, compile=True).build()
+    compiled.load_state_dict(plain.state_dict())
+    batch = {"image": torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)}
+    losses = [system(batch, torch.Generator().manual_seed(0))["reconstruction"] for system in (plain, compiled)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
+    for loss in losses:
+        loss.backward()
+    for expected, found in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6)
