@@ -12,7 +12,7 @@ from abaw.runs import plain, read_result, write_json
 from abaw.search.smoothing import search_smoothing
 from abaw.training.evaluation import summary_over_workers
 from abaw.training.workers import Worker
-from experiments.board import submit_all
+from experiments.board import SMOOTHING, submit_all
 from experiments.data_stages import LABELLED_SPLITS, delivery_of, labels_of_split
 from experiments.inputs import template_of, truth_of
 from experiments.run import Run
@@ -78,7 +78,7 @@ def search_stage(run: Run, slug: str, predictions: Stage) -> Stage:
         write_predictions(apply_smoothing(test, track, smoothing), folder / TEST)
         smoothed = apply_smoothing(out_of_fold, track, smoothing)
         write_predictions(smoothed, folder / OUT_OF_FOLD)
-        write_json(folder / "smoothing.json", plain(found))
+        write_json(folder / SMOOTHING, plain(found))
         # In-sample: the widths were chosen on these frames; `cross_fitted` beside it says what they are worth.
         summary = summary_over_workers(smoothed, track, Worker(), seed=recipe.seed)
         return {"smoothing": plain(found), "in_sample": True, **summary}

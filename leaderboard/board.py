@@ -1,19 +1,25 @@
 """The board of a track: its ranked entries, those without a score, and the invalid ones with their reasons.
 
 **Order rule.** Better score first (`Track.higher_is_better` says which way); of equal scores the earlier submission
-first. An entry without a score, and an invalid one, has no rank.
+first. An entry without a score, one whose score the Ladder rule withholds, an invalid and a limited one have no rank.
+Where the track keeps private videos, the score is that of the public ones until the reveal, and from then on that of
+the private ones, with the public one beside it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.table import Table
 
 from abaw.tracks import Task, Track
-from leaderboard.store import Entry, entries, open_store
+from leaderboard.schema import Entry, Rules
+from leaderboard.store import entries, open_store, rules_of
+from leaderboard.tuning import WAYS, total
 
+UNRANKED = ("valid", "limited", "invalid")
+"""Order of the entries that have no rank, by status."""
 SHOWN_REASONS = 20
 """Reasons of an invalid entry that are printed below a board."""
 
@@ -23,20 +29,32 @@ class Row:
     """One entry of a board."""
 
     rank: int | None
-    """From 1; None for an invalid entry and for one without a score."""
+    """From 1; None for an entry that is not valid and for one without a score that is shown."""
     name: str
     author: str
     baseline: bool
     status: str
-    """valid or invalid."""
+    """valid, invalid or limited."""
     score: float | None
     metrics: Mapping[str, float]
+    intervals: Mapping[str, Sequence[float]]
+    """Low and high of the 95 % interval of each metric; empty where there is none."""
+    videos_scored: str
+    """Which videos the score counts: all, public or private."""
+    public_score: float | None
+    """After the reveal, what the board showed before."""
+    withheld: bool
+    """The Ladder rule keeps the score from being shown."""
+    tuning: Mapping[str, Mapping[str, float]] | None
+    """Untuned, in-sample and cross-fitted score of what was tuned, by task or track."""
     rows: int
     videos: int
     frames: int
     """Frames that the score counted."""
     filled: int
     """Rows that were filled from their neighbours in time."""
+    coverage: float | None
+    """Share of the rows that had a prediction of their own."""
     created_at: datetime
     """UTC."""
     commit: str
@@ -52,18 +70,20 @@ class Row:
 
 
 def rows(store: str, track: Track) -> list[Row]:
-    """The board: ranked entries by rank, then those without a score, then the invalid ones, either by date.
+    """The board: ranked entries by rank, then those without a score, the limited and the invalid ones, all by date.
 
     BadInput when there is no such store.
     """
-    found = entries(open_store(store, create=False), track.name)
-    scored = [entry for entry in found if entry.status == "valid" and entry.score is not None]
+    engine = open_store(store, create=False)
+    rules = rules_of(engine, track.name)
+    found = [_row(entry, rules) for entry in entries(engine, track.name)]
     sign = -1.0 if track.higher_is_better else 1.0
-    scored.sort(key=lambda entry: (sign * (entry.score or 0.0), entry.created_at, entry.id))
-    unscored = [entry for entry in found if entry.status == "valid" and entry.score is None]
-    invalid = [entry for entry in found if entry.status == "invalid"]
-    ranked = [_row(entry, rank) for rank, entry in enumerate(scored, start=1)]
-    return ranked + [_row(entry, None) for entry in unscored + invalid]
+    # Python's sort is stable, and the entries come in the order in which they were stored.
+    scored = sorted(
+        (row for row in found if row.score is not None), key=lambda row: (sign * (row.score or 0.0), row.created_at)
+    )
+    rest = sorted((row for row in found if row.score is None), key=lambda row: UNRANKED.index(row.status))
+    return [replace(row, rank=rank) for rank, row in enumerate(scored, start=1)] + rest
 
 
 def score_columns(track: Track) -> dict[str, str]:
@@ -81,24 +101,27 @@ def score_columns(track: Track) -> dict[str, str]:
 
 
 def render(board: Sequence[Row], track: Track) -> Table:
-    """The ranked entries as a table to print with rich; with an eight-letter name it fits 80 columns.
+    """The ranked entries as a table to print with rich.
 
-    Author, date, file and the rest are in `Row.as_json`.
+    With an eight-letter name it fits 80 columns, unless there is more to say: the share of filled rows, the public
+    score after the reveal, the three scores of what was tuned. Author, date, commit and more are in `Row.as_json`.
     """
     columns = score_columns(track)
+    extra = _extra_columns(board, track)
     table = Table()
     table.add_column("#", justify="right")
     table.add_column("entry", overflow="fold", min_width=8)
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("frames", justify="right", no_wrap=True)
-    table.add_column("commit", no_wrap=True)
+    for heading in ("95 %", "frames", *extra):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in board:
         if row.rank is not None:
             scores = [f"{row.metrics[key]:.4f}" if key in row.metrics else "" for key in columns.values()]
             name = f"{row.name} (baseline)" if row.baseline else row.name
-            dirty = "+" if row.commit.endswith("+") else ""
-            cells = [str(row.rank), name, *scores, f"{row.frames:,}", row.commit[:8] + dirty]
+            sure = "–".join(f"{end:.2f}" for end in row.intervals.get(track.score, ()))
+            more = [cells[row.name] for cells in extra.values()]
+            cells = [str(row.rank), name, *scores, sure, f"{row.frames:,}", *more]
             table.add_row(*(cell.replace("[", r"\[") for cell in cells), style="dim" if row.baseline else None)
     return table
 
@@ -107,11 +130,13 @@ def unranked_lines(board: Sequence[Row], track: Track) -> list[str]:
     """What to print below the table: entries without a score, and invalid ones with every reason."""
     lines = []
     for row in board:
-        if row.status == "invalid":
+        if row.status != "valid":
             more = len(row.reasons) - SHOWN_REASONS
-            lines += [f"{track.name}, invalid, not ranked: {row.name}"]
+            lines += [f"{track.name}, {row.status}, not ranked: {row.name}"]
             lines += [f"  {reason}" for reason in row.reasons[:SHOWN_REASONS]]
             lines += [f"  and {more} more reasons; --json shows them"] if more > 0 else []
+        elif row.withheld and row.rank is None:
+            lines.append(f"{track.name}, score withheld by the Ladder rule, not ranked: {row.name}")
         elif row.rank is None:
             lines.append(f"{track.name}, no score, not ranked (submitted without --truth): {row.name}")
     return lines
@@ -123,15 +148,46 @@ def _parts(task: Task) -> dict[str, str]:
     return {"accuracy": "accuracy"} if task.kind == "classes" else {}
 
 
-def _row(entry: Entry, rank: int | None) -> Row:
+def _extra_columns(board: Sequence[Row], track: Track) -> dict[str, dict[str, str]]:
+    """Heading -> cell by entry, of the columns that not every board needs."""
+    ranked = [row for row in board if row.rank is not None]
+    extra: dict[str, dict[str, str]] = {}
+    if any(row.filled for row in ranked):
+        extra["filled"] = {row.name: f"{row.filled / row.rows:.1%}" if row.rows else "" for row in ranked}
+    if any(row.public_score is not None for row in ranked):
+        extra["public"] = {row.name: _number(row.public_score) for row in ranked}
+    tuned = {row.name: total(row.tuning, track) or {} for row in ranked}
+    if any(tuned.values()):
+        for way in WAYS:
+            extra[way.replace("_", "-")] = {name: _number(scores.get(way)) for name, scores in tuned.items()}
+    return extra
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _row(entry: Entry, rules: Rules) -> Row:
+    """The entry without its rank. Of two scores it holds the one that the rules show now."""
+    revealed = rules.revealed_at is not None and entry.private_score is not None
+    hidden = bool(entry.withheld) and rules.revealed_at is None
+    score = entry.private_score if revealed else entry.score
+    metrics = entry.private_metrics if revealed else entry.metrics
+    intervals = entry.private_intervals if revealed else entry.intervals
     return Row(
-        rank=rank,
+        rank=None,
+        videos_scored="private" if revealed else "public" if rules.private_share else "all",
+        public_score=entry.score if revealed else None,
+        withheld=hidden,
+        tuning=entry.tuning,
+        coverage=(entry.rows - entry.filled) / entry.rows if entry.rows else None,
         name=entry.name,
         author=entry.author,
         baseline=entry.baseline,
         status=entry.status,
-        score=entry.score,
-        metrics=entry.metrics,
+        score=None if hidden else score,
+        metrics={} if hidden else metrics or {},
+        intervals={} if hidden else intervals or {},
         rows=entry.rows,
         videos=entry.videos,
         frames=entry.frames,

@@ -17,7 +17,7 @@ from leaderboard.ensemble import mean_of, members_of
 from leaderboard.official import official_file
 from leaderboard.scoring import TABLE_SUFFIX
 from leaderboard.submissions import read_submission
-from leaderboard.templates import compare
+from leaderboard.templates import compare, line_end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def make_candidate(
     if others:
         message = "no prediction table; give one submission file, or .parquet tables only"
         raise BadInput([Problem(path=str(path), message=message) for path in others])
-    return _from_tables(files, track, template, members)
+    return _from_tables(files, track, template, line_end(template_path), members)
 
 
 def _from_file(
@@ -64,12 +64,14 @@ def _from_file(
     return Candidate(data=path.read_bytes(), rows=rows, reasons=tuple(reasons.lines), filled=0, members=members)
 
 
-def _from_tables(files: Sequence[Path], track: Track, template: pl.DataFrame, members: tuple[str, ...]) -> Candidate:
+def _from_tables(
+    files: Sequence[Path], track: Track, template: pl.DataFrame, end: str, members: tuple[str, ...]
+) -> Candidate:
     tables = {str(path): read_predictions(path, track) for path in files}
     table = next(iter(tables.values())) if len(tables) == 1 else mean_of(tables, track)
     members = members or tuple(members_of(table)) or tuple(tables)
     try:
-        data, filled = official_file(table, template, track, files[0])
+        data, filled = official_file(table, template, track, files[0], end=end)
     except BadInput as error:
         return Candidate(data=b"", rows=None, reasons=tuple(map(str, error.problems)), filled=0, members=members)
     # Read back: what counts is what the file states, with its four decimals.

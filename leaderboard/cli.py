@@ -1,4 +1,4 @@
-"""The command line: `leaderboard score | validate | submit | show | ensemble`.
+"""The command line: `leaderboard score | validate | submit | show | ensemble | soup | export`.
 
 Data goes to stdout, notes and errors to stderr. Exit codes: 0 done, 1 refused (with every reason), 2 usage. Whatever
 takes long to import is imported by the command that needs it, so that `--help` is quick.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
+from leaderboard import ensemble_command
 
 STORE = "sqlite:///leaderboard.sqlite"
 
@@ -22,7 +23,15 @@ examples:
   leaderboard score fold_0/val.parquet --track expr          (scores the labels that the table carries)
   leaderboard submit fold_*.parquet --track mtl --template MTL_test_set_release.txt --name "MAE, 5 folds"
   leaderboard ensemble a.parquet b.parquet --track mtl --out mean.parquet
+  leaderboard ensemble runs/*/val.parquet --track va --method greedy --out val.parquet --recipe best.json
+  leaderboard ensemble runs/*/test.parquet --track va --replay best.json --out test.parquet
+  leaderboard export test.parquet --track expr --template EXPR_test_set_release.txt --out expr.zip
+  leaderboard soup epoch-*.safetensors --out soup.safetensors
   leaderboard show --track mtl
+  leaderboard compare "MAE, 5 folds" "MAE, smoothed" --track mtl
+  leaderboard compare a.txt b.txt --track va --truth VA_Estimation_Challenge/Validation_Set
+  leaderboard rules --track mtl --private 0.5 --step 0.002 --limit 5
+  leaderboard reveal --track mtl
 
 common errors:
   "the header is that of track va, not of expr"   wrong --track, or the wrong file
@@ -37,7 +46,12 @@ HELP = {
     "validate": "check a submission file against the organisers' template",
     "submit": "write, validate, score and store a submission, and rank it",
     "show": "show the board",
-    "ensemble": "average the probabilities of prediction tables",
+    "compare": "tell whether an entry is better than others: paired bootstrap over videos",
+    "rules": "set the rules of a track before its first entry (private videos, Ladder, limit), or say them",
+    "reveal": "rank a track by its private videos from now on",
+    "ensemble": "make one prediction table of many: means, chosen weights, greedy selection, stacking",
+    "soup": "average the weights of checkpoints",
+    "export": "write the organisers' file, folder or zip from prediction tables",
 }
 
 
@@ -82,13 +96,31 @@ def _score(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", type=Path, help="submission file, or prediction table (.parquet)")
     _track(command, required=True)
     command.add_argument("--truth", type=Path, metavar="PATH", help=f"{TRUTH}; may be left out for a table with labels")
+    command.add_argument("--videos", action="store_true", help="print the scores of each video too (--json has them)")
     _json(command)
 
 
 def _validate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", type=Path, help="submission file")
+    command.add_argument("file", metavar="FILE", type=Path, help="submission file, or ABAW3's folder of <video>.txt")
     _track(command, required=True)
     command.add_argument("--template", type=Path, metavar="PATH", required=True, help=TEMPLATE)
+    command.add_argument("--all", action="store_true", help="print every reason, and not the first 100 of each kind")
+    training = "training labels: warn where the rates of classes and units or the spread of values are far from theirs"
+    command.add_argument("--training", type=Path, metavar="PATH", help=training)
+    against = "earlier submission files: warn where this one states the same"
+    command.add_argument("--against", type=Path, metavar="FILE", nargs="+", default=[], help=against)
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    tables = "prediction tables (.parquet), of which the mean is written"
+    command.add_argument("files", metavar="TABLE", nargs="+", type=Path, help=tables)
+    _track(command, required=True)
+    command.add_argument("--template", type=Path, metavar="PATH", required=True, help=TEMPLATE)
+    out = "file to write; with abaw3 a folder; a name that ends in .zip packs either; a manifest is written beside it"
+    command.add_argument("--out", type=Path, metavar="PATH", required=True, help=out)
+    form = "file: one file in the template's order (default); abaw3: one <video>.txt a video, also for a list of videos"
+    command.add_argument("--form", choices=("file", "abaw3"), default="file", help=form)
+    command.add_argument("--overwrite", action="store_true", help="replace the outputs if they exist")
 
 
 def _submit(command: argparse.ArgumentParser) -> None:
@@ -109,6 +141,8 @@ def _submit(command: argparse.ArgumentParser) -> None:
     out = "folder of the official file and its manifest (a submission file stays where it is; tables: submissions)"
     command.add_argument("--out", type=Path, metavar="FOLDER", help=out)
     command.add_argument("--overwrite", action="store_true", help="replace the entry of this name and its files")
+    tuning = "what a search wrote (smoothing.json): the board then shows untuned, in-sample and cross-fitted scores"
+    command.add_argument("--tuning", type=Path, metavar="FILE", help=tuning)
     _store(command)
     _json(command)
 
@@ -119,14 +153,44 @@ def _show(command: argparse.ArgumentParser) -> None:
     _json(command)
 
 
-def _ensemble(command: argparse.ArgumentParser) -> None:
-    command.add_argument("files", metavar="TABLE", nargs="+", type=Path, help="prediction tables (.parquet)")
+def _compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("first", metavar="A", help="an entry by name, a submission file or a prediction table")
+    command.add_argument("others", metavar="B", nargs="+", help="what it is compared with, one after the other")
     _track(command, required=True)
-    command.add_argument("--out", type=Path, metavar="TABLE", required=True, help="prediction table to write")
-    command.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    command.add_argument("--truth", type=Path, metavar="PATH", help=f"{TRUTH}; for files and tables without labels")
+    _store(command)
+    _json(command)
+
+
+def _rules(command: argparse.ArgumentParser) -> None:
+    _track(command, required=True)
+    command.add_argument("--private", type=_share, metavar="SHARE", help="share of the videos that are private")
+    command.add_argument("--seed", type=int, default=0, help="decides which videos are private (%(default)s)")
+    step = "Ladder rule: show a score only if it beats its author's best by more than this"
+    command.add_argument("--step", type=_not_negative, help=step)
+    command.add_argument("--limit", type=_count, metavar="N", help="valid entries that an author may submit")
+    _store(command)
+
+
+def _reveal(command: argparse.ArgumentParser) -> None:
+    _track(command, required=True)
+    _store(command)
+    _json(command)
+
+
+def _ensemble(command: argparse.ArgumentParser) -> None:
+    _track(command, required=True)
+    ensemble_command.add_ensemble(command)
 
 
 COMMANDS = {"score": _score, "validate": _validate, "submit": _submit, "show": _show, "ensemble": _ensemble}
+COMMANDS |= {
+    "soup": ensemble_command.add_soup,
+    "export": _export,
+    "compare": _compare,
+    "rules": _rules,
+    "reveal": _reveal,
+}
 TRUTH = "annotation folder, multi-task list, or labels in submission form"
 TEMPLATE = "the organisers' list of rows; only the first field of its lines counts"
 
@@ -148,3 +212,28 @@ def _name(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is no name; expected printable text, such as 'MAE base, 5 folds'")
     return text.strip()
+
+
+def _share(text: str) -> float:
+    if (share := _number(text)) is None or not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; expected a number above 0 and below 1, such as 0.5")
+    return share
+
+
+def _not_negative(text: str) -> float:
+    if (step := _number(text)) is None or not 0 <= step < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no step; expected a score of 0 or more, such as 0.002")
+    return step
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no limit; expected a whole number from 1, such as 5")
+    return int(text)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

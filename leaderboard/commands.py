@@ -9,13 +9,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abaw.problems import refuse
-from abaw.tracks import TRACKS, Track, get_track
+from abaw.tracks import Track, get_track
+from leaderboard.reasons import SHOWN
 from leaderboard.scoring import Score, score_file
 from leaderboard.templates import size_text
 from leaderboard.templates import validate as validate_file
 
 if TYPE_CHECKING:
+    import polars as pl
     from rich.table import Table
 
 PLAIN_WIDTH = 200
@@ -31,20 +32,57 @@ def score(arguments: Namespace) -> int:
         _print_json(result.as_json())
     else:
         videos = f" in {result.videos:,} videos" if result.videos else ""
-        print(f"{track.title}: {track.score} {result.score:.4f} over {result.frames:,} frames{videos}")
+        sure = _interval_text(result, track.score)
+        print(f"{track.title}: {track.score} {result.score:.4f}{sure} over {result.frames:,} frames{videos}")
         _print(_metrics_table(result, track))
+        for fold, value in result.folds.items():
+            print(f"fold {fold}: {track.score} {value:.4f}")
+        if arguments.videos:
+            _print(_videos_table(result, track))
     return 0
 
 
 def validate(arguments: Namespace) -> int:
     """`leaderboard validate`: every reason why a file would be refused."""
     track = get_track(arguments.track)
-    rows, reasons = validate_file(arguments.file, track, arguments.template)
+    rows, reasons = validate_file(arguments.file, track, arguments.template, shown=None if arguments.all else SHOWN)
     if reasons or rows is None:
         print("\n".join(reasons.lines))
         _note(reasons.summary)
         return 1
+    for warning in _warnings(rows, track, arguments):
+        _note(f"warning: {arguments.file}: {warning}")
     print(f"ok: {size_text(rows, track)}")
+    return 0
+
+
+def _warnings(rows: "pl.DataFrame", track: Track, arguments: Namespace) -> list[str]:
+    """What looks wrong with a valid file, compared with training labels and earlier files where they are given."""
+    from leaderboard.drift import warnings
+    from leaderboard.submissions import read_submission
+    from leaderboard.truth import read_truth
+
+    earlier = {}
+    for path in arguments.against:
+        others, reasons = read_submission(path, track)
+        reasons.raise_any()
+        assert others is not None
+        earlier[str(path)] = others
+    train = read_truth(arguments.training, track) if arguments.training else None
+    return warnings(rows, track, train, earlier)
+
+
+def export(arguments: Namespace) -> int:
+    """`leaderboard export`: the organisers' file, folder or zip, without a board."""
+    from leaderboard.export import export as write
+
+    track = get_track(arguments.track)
+    options = {"form": arguments.form, "overwrite": arguments.overwrite}
+    made = write(arguments.files, track, arguments.template, arguments.out, **options)
+    if made.filled:
+        share = made.filled / made.rows
+        _note(f"{made.filled:,} of {made.rows:,} rows ({share:.1%}) had no prediction: filled from their neighbours")
+    print(f"{made.out}: {made.rows:,} rows in {made.videos:,} videos\nmanifest: {made.manifest}")
     return 0
 
 
@@ -54,7 +92,7 @@ def submit(arguments: Namespace) -> int:
     from leaderboard.entries import submit as submit_entry
 
     track = get_track(arguments.track)
-    fields = ("template", "truth", "name", "author", "note", "baseline", "store", "out", "overwrite")
+    fields = ("template", "truth", "name", "author", "note", "baseline", "store", "out", "overwrite", "tuning")
     options = {field: getattr(arguments, field) for field in fields}
     result: Submitted = submit_entry(Request(files=tuple(arguments.files), track=track, **options))
     if result.filled:
@@ -66,8 +104,8 @@ def submit(arguments: Namespace) -> int:
         _print_json(result.as_json())
     for reason in result.reasons:
         print(reason, file=sys.stderr)
-    if result.status == "invalid":
-        _note(f"stored as invalid, not ranked: {result.name}")
+    if result.status != "valid":
+        _note(f"stored as {result.status}, not ranked: {result.name}")
         return 1
     if result.score is not None:
         _note_ignored(result.score, result.file)
@@ -77,39 +115,45 @@ def submit(arguments: Namespace) -> int:
 
 
 def show(arguments: Namespace) -> int:
-    """`leaderboard show`: the board of one track, or of each that has entries."""
-    from leaderboard import board
+    """`leaderboard show`: the board."""
+    from leaderboard.board_command import show as show_board
 
-    tracks = [get_track(arguments.track)] if arguments.track else list(TRACKS.values())
-    boards = [(track, board.rows(arguments.store, track)) for track in tracks]
-    if arguments.json:
-        _print_json([{"track": t.name, "entries": [row.as_json() for row in rows]} for t, rows in boards if rows])
-        return 0
-    for track, rows in boards:
-        if any(row.rank is not None for row in rows):
-            print(f"{track.title} ({track.name}), ranked by {track.score}")
-            _print(board.render(rows, track))
-        for line in board.unranked_lines(rows, track):
-            print(line)
-    if not any(rows for _, rows in boards):
-        _note(f"no entry {'of track ' + arguments.track if arguments.track else 'yet'} in {arguments.store}")
-    return 0
+    return show_board(arguments)
+
+
+def compare(arguments: Namespace) -> int:
+    """`leaderboard compare`: one entry against others."""
+    from leaderboard.board_command import compare as compare_entries
+
+    return compare_entries(arguments)
+
+
+def rules(arguments: Namespace) -> int:
+    """`leaderboard rules`: set or say the rules of a track."""
+    from leaderboard.board_command import rules as set_rules
+
+    return set_rules(arguments)
+
+
+def reveal(arguments: Namespace) -> int:
+    """`leaderboard reveal`: show the private scores."""
+    from leaderboard.board_command import reveal as reveal_track
+
+    return reveal_track(arguments)
 
 
 def ensemble(arguments: Namespace) -> int:
-    """`leaderboard ensemble`: the mean of prediction tables."""
-    from abaw.predictions import read_predictions, write_predictions
-    from leaderboard.ensemble import mean_of
+    """`leaderboard ensemble`: one prediction table of many."""
+    from leaderboard.ensemble_command import ensemble as make
 
-    track, out = get_track(arguments.track), Path(arguments.out)
-    if out.exists() and not arguments.overwrite:
-        raise refuse(out, "exists already; name another --out, or replace it with --overwrite")
-    if repeated := sorted({str(path) for path in arguments.files if arguments.files.count(path) > 1}):
-        raise refuse(repeated[0], "is given more than once; name each table once")
-    table = mean_of({str(path): read_predictions(path, track) for path in arguments.files}, track)
-    write_predictions(table, out)
-    print(f"{out}: {table.num_rows:,} rows, the mean of {len(arguments.files)} tables")
-    return 0
+    return make(arguments)
+
+
+def soup(arguments: Namespace) -> int:
+    """`leaderboard soup`: the mean of checkpoints."""
+    from leaderboard.ensemble_command import soup as make
+
+    return make(arguments)
 
 
 def _metrics_table(result: Score, track: Track) -> "Table":
@@ -118,13 +162,41 @@ def _metrics_table(result: Score, track: Track) -> "Table":
     table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
     for name, value in result.metrics.items():
-        table.add_row(name, f"{value:.4f}", style="bold" if name == track.score else None)
+        sure = _interval_text(result, name).strip()
+        table.add_row(name, f"{value:.4f}", sure, style="bold" if name == track.score else None)
+    return table
+
+
+def _interval_text(result: Score, metric: str) -> str:
+    """` [low, high]`, or nothing where the images are stills or of one video."""
+    found = result.intervals.get(metric)
+    return f" [{found.low:.4f}, {found.high:.4f}]" if found else ""
+
+
+def _videos_table(result: Score, track: Track) -> "Table":
+    """One row a video; of classes that a video does not hold, the F1 is 0 by ABAW's rule."""
+    from rich.table import Table
+
+    from leaderboard.board import score_columns
+
+    columns = score_columns(track)
+    table = Table("video", "fold")
+    for heading in ("frames", *columns):
+        table.add_column(heading, justify="right")
+    for one in result.counted:
+        found = one.metrics()
+        scores = [f"{found[key]:.4f}" if key in found else "" for key in columns.values()]
+        fold = "" if one.fold is None else str(one.fold)
+        table.add_row(one.video.replace("[", r"\["), fold, f"{one.frames:,}", *scores)
     return table
 
 
 def _print_submitted(result: dict[str, Any], track: Track) -> None:
-    if result["score"] is None:
+    if result["withheld"]:
+        print(f"{result['name']}: valid; not ranked, since the Ladder rule withholds its score")
+    elif result["score"] is None:
         print(f"{result['name']}: valid, {result['rows']:,} rows; not ranked, since there is no --truth")
     else:
         print(
@@ -136,6 +208,8 @@ def _print_submitted(result: dict[str, Any], track: Track) -> None:
 
 
 def _note_ignored(result: Score, path: Path) -> None:
+    if result.beyond:
+        _note(f"{path}: {result.beyond:,} labelled lines come after the last row of their video; they do not count")
     if result.ignored:
         _note(f"{path}: {result.ignored:,} predictions are for frames without truth; they do not count")
 

@@ -18,10 +18,14 @@ from abaw.tracks import Track
 from leaderboard import board, store
 from leaderboard.candidates import Candidate, make_candidate
 from leaderboard.images import count_videos
-from leaderboard.manifest import Staged, git_commit, manifest_bytes, manifest_path
-from leaderboard.scoring import TABLE_SUFFIX, Score, predicted_of_rows, score
+from leaderboard.manifest import Staged, commit_of, manifest_bytes, manifest_path
+from leaderboard.per_video import to_json
+from leaderboard.schema import Entry, Rules
+from leaderboard.scoring import TABLE_SUFFIX, Score, predicted_of_rows, score, summary
+from leaderboard.split import split
 from leaderboard.templates import read_template
 from leaderboard.truth import read_truth
+from leaderboard.tuning import Tuning, read_tuning
 
 DEFAULT_OUT = Path("submissions")
 """Where the official files of prediction tables go."""
@@ -52,6 +56,18 @@ class Request:
     """Hash of the config that made the predictions, for the manifest."""
     overwrite: bool = False
     """Replace an entry of the same name, and its files."""
+    tuning: Path | None = None
+    """What a search says of what was tuned (`leaderboard.tuning`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The score of a submission, in the parts that the track's rules make of it."""
+
+    whole: Score
+    public: Score
+    """What the board shows; the whole score where no video is private."""
+    private: Score | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +77,15 @@ class Submitted:
     track: str
     name: str
     status: str
-    """valid or invalid."""
+    """valid, invalid, or limited: correct, but the track's rules do not let it count."""
     reasons: tuple[str, ...]
-    """Why it is invalid, one line a reason."""
+    """Why it is invalid or limited, one line a reason."""
+    withheld: bool
+    """The Ladder rule keeps the score from being shown."""
     score: Score | None
+    """The score that is shown: on the public videos, where the track keeps private ones."""
     rank: int | None
-    """From 1; None where there is no score."""
+    """From 1; None where no score is shown."""
     ranked: int
     """Ranked entries of the track, this one included."""
     delta_to_best: float | None
@@ -77,7 +96,7 @@ class Submitted:
     """Rows without a prediction, filled from their neighbours in time."""
     file: Path
     manifest: Path | None
-    """None for an invalid submission, which has no manifest."""
+    """None for a submission that is not valid: it has no manifest."""
     sha256: str
 
     def as_json(self) -> dict[str, Any]:
@@ -92,11 +111,15 @@ class Submitted:
             "delta_to_best": self.delta_to_best,
             "metrics": dict(self.score.metrics) if self.score else {},
             "frames": self.score.frames if self.score else 0,
+            "intervals": self.score.as_json()["intervals"] if self.score else {},
+            "per_video": self.score.as_json()["per_video"] if self.score else [],
+            "withheld": self.withheld,
         }
         return plain | {
             "rows": self.rows,
             "videos": self.videos,
             "filled": self.filled,
+            "coverage": (self.rows - self.filled) / self.rows if self.rows else None,
             "file": str(self.file),
             "manifest": str(self.manifest) if self.manifest else None,
             "sha256": self.sha256,
@@ -105,7 +128,7 @@ class Submitted:
 
 
 def submit(request: Request) -> Submitted:
-    """Submit, as the module describes.
+    """Submit, as the module describes. An entry too many, by the track's rules, is stored as limited and not ranked.
 
     Raises BadInput, storing nothing, when the name or the output file is taken, or when template, truth or prediction
     tables cannot be read.
@@ -117,15 +140,28 @@ def submit(request: Request) -> Submitted:
     file = _target(request)
     _check_outputs(request, file)
     _check_owner(engine, request, file)
+    tuning = read_tuning(request.tuning, track) if request.tuning else None
     candidate = make_candidate(request.files, track, template, request.template, request.members)
-    scored = None
-    if not candidate.reasons and request.truth is not None:
-        assert candidate.rows is not None
-        scored = score(predicted_of_rows(candidate.rows, track, file), read_truth(request.truth, track), track)
-    entry = _entry(request, candidate, scored, file)
-    with Staged(_outputs(request, candidate, entry, file)) as staged:
-        store.add_entry(engine, entry, overwrite=request.overwrite, publish=staged.publish)
+    rules = store.rules_of(engine, track.name)
+    scored = _score(request, candidate, file, rules)
+    entry = _entry(request, candidate, scored, file, tuning)
+    counted = to_json(scored.whole.counted) if scored else ()
+    with Staged(_outputs(request, candidate, entry, file, rules)) as staged:
+        store.add_entry(engine, entry, overwrite=request.overwrite, publish=staged.publish, counted=counted)
     return _result(request, candidate, scored, entry)
+
+
+def _score(request: Request, candidate: Candidate, file: Path, rules: Rules) -> Scored | None:
+    if candidate.reasons or request.truth is None:
+        return None
+    assert candidate.rows is not None
+    track = request.track
+    whole = score(predicted_of_rows(candidate.rows, track, file), read_truth(request.truth, track), track)
+    if not rules.private_share:
+        return Scored(whole=whole, public=whole, private=None)
+    public, private = split(track, whole.counted, share=rules.private_share, seed=rules.seed)
+    shown = summary(track, public, ignored=whole.ignored)
+    return Scored(whole=whole, public=shown, private=summary(track, private))
 
 
 def _target(request: Request) -> Path:
@@ -152,56 +188,74 @@ def _check_owner(engine: Engine, request: Request, file: Path) -> None:
             raise refuse(file, f"is the file of the entry {entry.name!r}; choose another --name or --out")
 
 
-def _entry(request: Request, candidate: Candidate, scored: Score | None, file: Path) -> store.Entry:
+def _entry(request: Request, candidate: Candidate, scored: Scored | None, file: Path, tuning: Tuning | None) -> Entry:
     valid = not candidate.reasons
-    return store.Entry(
+    public, private = (scored.public, scored.private) if scored else (None, None)
+    return Entry(
         track=request.track.name,
         name=request.name,
         author=request.author,
         created_at=datetime.now(UTC).replace(tzinfo=None),
         status="valid" if valid else "invalid",
-        score=scored.score if scored else None,
-        metrics=dict(scored.metrics) if scored else {},
+        score=public.score if public else None,
+        metrics=dict(public.metrics) if public else {},
+        intervals=_ends(public),
+        private_score=private.score if private else None,
+        private_metrics=dict(private.metrics) if private else None,
+        private_intervals=_ends(private),
+        withheld=False,
+        tuning=tuning,
         reasons=list(candidate.reasons),
         rows=0 if candidate.rows is None else len(candidate.rows),
         videos=0 if candidate.rows is None else count_videos(candidate.rows["image"]),
-        frames=scored.frames if scored else 0,
+        frames=public.frames if public else 0,
         filled=candidate.filled,
         file=str(file if valid else request.files[0]),
         sha256=hashlib.sha256(candidate.data).hexdigest() if candidate.data else "",
-        commit=git_commit(),
+        commit=commit_of(request.files),
         baseline=request.baseline,
         note=request.note,
         members=list(candidate.members),
     )
 
 
-def _outputs(request: Request, candidate: Candidate, entry: store.Entry, file: Path) -> dict[Path, bytes]:
-    """The files of a valid submission: the manifest, and the official file unless it is there already."""
+def _ends(score: Score | None) -> dict[str, list[float]] | None:
+    """Low and high of each metric's interval."""
+    return {name: [one.low, one.high] for name, one in score.intervals.items()} if score else None
+
+
+def _outputs(request: Request, candidate: Candidate, entry: Entry, file: Path, rules: Rules) -> dict[Path, bytes]:
+    """The files of a valid submission: the manifest, and the official file unless it is there already.
+
+    Under the Ladder rule a manifest holds no score: whether it is shown is known when the store has the entry.
+    """
     if candidate.reasons:
         return {}
-    manifest = manifest_path(file), manifest_bytes(entry, config_hash=request.config_hash)
+    told = rules.step is None
+    manifest = manifest_path(file), manifest_bytes(entry, config_hash=request.config_hash, with_score=told)
     return dict([manifest] if file in request.files else [(file, candidate.data), manifest])
 
 
-def _result(request: Request, candidate: Candidate, scored: Score | None, entry: store.Entry) -> Submitted:
+def _result(request: Request, candidate: Candidate, scored: Scored | None, entry: Entry) -> Submitted:
     ranked = [row for row in board.rows(request.store, request.track) if row.rank is not None]
     own = next((row for row in ranked if row.name == entry.name), None)
     best = ranked[0].score if ranked else None
-    file = Path(entry.file)
+    valid = entry.status == "valid"
+    file = Path(entry.file) if valid else request.files[0]
     return Submitted(
         track=entry.track,
         name=entry.name,
         status=entry.status,
-        reasons=candidate.reasons,
-        score=scored,
+        reasons=tuple(entry.reasons),
+        withheld=bool(entry.withheld),
+        score=scored.public if scored and valid and not entry.withheld else None,
         rank=own.rank if own else None,
         ranked=len(ranked),
-        delta_to_best=entry.score - best if entry.score is not None and best is not None else None,
+        delta_to_best=entry.score - best if own and entry.score is not None and best is not None else None,
         rows=entry.rows,
         videos=entry.videos,
         filled=candidate.filled,
         file=file,
-        manifest=None if candidate.reasons else manifest_path(file),
+        manifest=manifest_path(file) if valid else None,
         sha256=entry.sha256,
     )

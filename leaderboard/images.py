@@ -46,6 +46,19 @@ def places(image: pl.Series) -> pl.DataFrame:
     return pl.select(video.alias("video"), number.cast(pl.Int32).alias("frame"))
 
 
+def looks_like_a_row(field: str) -> bool:
+    """Whether the first field of a line is meant as an image and not as a header, well formed or not."""
+    return "/" in field or field.strip().lower().endswith((".jpg", ".jpeg", ".png"))
+
+
+def plain_names(image: pl.Series, track: Track) -> pl.Series:
+    """The names as `image_names` makes them: still images without leading zeros, `00012.jpg` as `12.jpg`."""
+    if not of_stills(track) or not len(image):
+        return image
+    place = places(image)
+    return image_names(place["video"], place["frame"], track)
+
+
 def count_videos(image: pl.Series) -> int:
     """Number of videos among the names; still images without a folder belong to none."""
     video = places(image)["video"]

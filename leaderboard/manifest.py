@@ -4,16 +4,18 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from leaderboard.store import Entry
+from leaderboard.schema import Entry
 
 SCHEMA = 1
 """Version of the manifest's form."""
+RUN_DEPTH = 4
+"""Folders in which the `result.json` of a table's run is looked for: `run/predictions/epoch/table.parquet`."""
 
 
 def manifest_path(file: Path) -> Path:
@@ -21,8 +23,11 @@ def manifest_path(file: Path) -> Path:
     return file.with_name(file.name + ".manifest.json")
 
 
-def manifest_bytes(entry: Entry, *, config_hash: str | None) -> bytes:
-    """The manifest as JSON: entry, file with its SHA-256, rows, members, commit, versions, score."""
+def manifest_bytes(entry: Entry, *, config_hash: str | None, with_score: bool) -> bytes:
+    """The manifest as JSON: entry, file with its SHA-256, rows, members, commit, versions, score.
+
+    The score is null where it may not be shown.
+    """
     manifest = {
         "schema": SCHEMA,
         "track": entry.track,
@@ -37,8 +42,10 @@ def manifest_bytes(entry: Entry, *, config_hash: str | None) -> bytes:
         "videos": entry.videos,
         "filled_rows": entry.filled,
         "members": entry.members,
-        "score": entry.score,
-        "metrics": entry.metrics,
+        "score": entry.score if with_score else None,
+        "metrics": entry.metrics if with_score else {},
+        "intervals": entry.intervals if with_score else None,
+        "tuning": entry.tuning,
         "commit": entry.commit,
         "tool_version": tool_version(),
         "config_hash": config_hash,
@@ -46,11 +53,35 @@ def manifest_bytes(entry: Entry, *, config_hash: str | None) -> bytes:
     return (json.dumps(manifest, indent=2) + "\n").encode()
 
 
+def commit_of(files: Iterable[Path]) -> str:
+    """The commit of the code that made the files, with `+` when tracked files differed from it.
+
+    A run folder says it in its `result.json`, which is looked for in the folder of each file and the three above it.
+    Several commits are joined by commas. Where no run folder is known: the commit of the checkout that this package
+    runs from; empty outside of git.
+    """
+    found = sorted({commit for file in files if (commit := _commit_of_run(file))})
+    return ",".join(found) or git_commit()
+
+
+def _commit_of_run(file: Path) -> str:
+    for folder in list(file.absolute().parents)[:RUN_DEPTH]:
+        try:
+            result = json.loads((folder / "result.json").read_bytes())
+        except (OSError, ValueError):
+            continue
+        commit = result.get("commit") if isinstance(result, dict) else None
+        if isinstance(commit, str):
+            return commit + ("+" if result.get("dirty") else "")
+    return ""
+
+
 def git_commit() -> str:
-    """The commit of the working directory, with `+` when tracked files differ from it; empty outside of git."""
+    """The commit of the checkout that this package runs from, with `+` when tracked files differ; empty outside."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], capture_output=True, check=False, timeout=10)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        dirty = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
     return head.stdout.strip() + ("+" if dirty.returncode else "")

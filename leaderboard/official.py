@@ -15,29 +15,37 @@ from numpy.typing import NDArray
 from abaw.postprocess.gaps import fill
 from abaw.predictions import KEY, scores_of
 from abaw.tracks import Track
-from leaderboard.images import of_stills, places
+from leaderboard.images import of_stills, places, plain_names
 from leaderboard.reasons import Reasons
 from leaderboard.tables import table_images
 
 
-def official_file(table: pa.Table, template: pl.DataFrame, track: Track, path: Path) -> tuple[bytes, int]:
-    """The submission file of a prediction table, and how many of its rows were filled.
+def official_file(
+    table: pa.Table, template: pl.DataFrame, track: Track, path: Path, *, end: str = "\n"
+) -> tuple[bytes, int]:
+    """The submission file of a prediction table, with line ends `end`, and how many of its rows were filled.
 
     BadInput names `path` and every still image, or every video, that has no prediction at all.
     """
+    labels_MD, filled = decided_rows(table, template, track, path)
+    return official_bytes(template, labels_MD, track, end=end), filled
+
+
+def decided_rows(table: pa.Table, template: pl.DataFrame, track: Track, path: Path) -> tuple[NDArray[np.float64], int]:
+    """What is stated (M, D) for the rows of the template, and how many of them were filled. BadInput as above."""
     scores_MC, filled = _scores_in_order(table, template, track, path)
     decided, start = [], 0
     for task in track.tasks:
         stop = start + len(task.columns)
         decided.append(task.decide(scores_MC[:, start:stop]))
         start = stop
-    return official_bytes(template, np.concatenate(decided, axis=1), track), filled
+    return np.concatenate(decided, axis=1), filled
 
 
-def official_bytes(template: pl.DataFrame, labels_MD: NDArray[np.float64], track: Track) -> bytes:
+def official_bytes(template: pl.DataFrame, labels_MD: NDArray[np.float64], track: Track, *, end: str = "\n") -> bytes:
     """The submission file that states `labels_MD` for the rows of the template, in its order."""
     rows = [track.format_row(image, labels_D) for image, labels_D in zip(template["image"], labels_MD, strict=True)]
-    return ("\n".join([",".join(track.submission_header), *rows]) + "\n").encode()
+    return (end.join([",".join(track.submission_header), *rows]) + end).encode()
 
 
 def _scores_in_order(
@@ -46,7 +54,8 @@ def _scores_in_order(
     """Predictions (M, C) for the rows of the template, and how many of them were filled."""
     scores_NC = np.concatenate([scores_of(table, task) for task in track.tasks], axis=1)
     numbered = pl.DataFrame({"image": table_images(table, track)}).with_row_index("row")
-    joined = template.join(numbered, on="image", how="left", maintain_order="left")
+    plain = template.with_columns(plain_names(template["image"], track).alias("image"))
+    joined = plain.join(numbered, on="image", how="left", maintain_order="left")
     missing_M = joined["row"].is_null().to_numpy()
     scores_MC = np.empty((len(template), scores_NC.shape[1]))
     scores_MC[~missing_M] = scores_NC[joined["row"].drop_nulls().to_numpy()]

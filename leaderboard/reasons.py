@@ -24,6 +24,7 @@ Kind = Literal[
     "not an integer",
     "repeated row",
     "missing row",
+    "missing video",
     "extra row",
     "wrong order",
     "nothing to score",
@@ -34,7 +35,8 @@ Kind = Literal[
 class Reasons:
     """A growing list of reasons; false as long as there are none."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: int | None = SHOWN) -> None:
+        self._shown = shown
         self.totals: Counter[Kind] = Counter()
         """Number of reasons of each kind, shown or not."""
         self._kept: dict[Kind, list[Problem]] = {}
@@ -43,10 +45,10 @@ class Reasons:
         return bool(self.totals)
 
     def add(self, kind: Kind, path: object, message: str, *, line: int | None = None) -> None:
-        """Count a reason, and keep it while its kind has fewer than `SHOWN`."""
+        """Count a reason, and keep it while its kind has fewer than are shown (None: all of them)."""
         self.totals[kind] += 1
         kept = self._kept.setdefault(kind, [])
-        if len(kept) < SHOWN:
+        if self._shown is None or len(kept) < self._shown:
             kept.append(Problem(path=str(path), line=line, message=message))
 
     @property
@@ -54,9 +56,9 @@ class Reasons:
         """The reasons that were kept, by line; a last one for each kind of which there are more."""
         kept = sorted((p for problems in self._kept.values() for p in problems), key=lambda p: p.line or 0)
         return kept + [
-            Problem(path=self._kept[kind][0].path, message=f"and {total - SHOWN:,} more of this kind: {kind}")
+            Problem(path=self._kept[kind][0].path, message=f"and {more:,} more of this kind: {kind}")
             for kind, total in self.totals.items()
-            if total > SHOWN
+            if (more := total - len(self._kept[kind]))
         ]
 
     @property

@@ -1,11 +1,12 @@
 """The one scorer, shared by `score` and `submit`: all frames of all videos pooled, then one score (ABAW's rules).
 
-Every annotated frame must have a prediction. Frames without truth do not count; they are reported.
+Every annotated frame must have a prediction. Frames without truth do not count; they are reported. Frames are counted
+video by video (`leaderboard.per_video`), which gives the interval of every metric and the scores of videos and folds.
 Legend: N rows (frames), C prediction columns and D label columns of a task.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from abaw import metrics
+from abaw.intervals import Interval
 from abaw.problems import refuse
 from abaw.tracks import Track
-from leaderboard.images import count_videos
+from leaderboard.images import plain_names
+from leaderboard.per_video import Counted, count, fold_scores, intervals, pooled
 from leaderboard.reasons import Reasons
 from leaderboard.submissions import read_submission
-from leaderboard.truth import Truth, read_truth
+from leaderboard.truth import Truth, read_truth, within
 
 TABLE_SUFFIX = ".parquet"
 
@@ -35,6 +37,8 @@ class Predicted:
     """What a submission states, (N, D) a task."""
     scores: Mapping[str, NDArray[np.float64]] | None = None
     """Probabilities (N, C) a task, where they are known: the top-k accuracies need them."""
+    fold: pl.Series | None = None
+    """Folds (N,) in which the frames were held out, where they are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,16 @@ class Score:
     """Videos of these frames; 0 where the images are stills."""
     ignored: int
     """Predictions for frames without truth; they did not count."""
+    beyond: int = 0
+    """Labelled lines of annotation files after the last predicted frame of a video; they did not count."""
+    labelled: Mapping[str, int]
+    """Frames that have a label, by task."""
+    intervals: Mapping[str, Interval]
+    """95 % interval of each metric, by a bootstrap over videos; empty for stills and for a single video."""
+    folds: Mapping[int, float]
+    """The ranking score of each fold, where the predictions know their folds."""
+    counted: Sequence[Counted] = field(repr=False, compare=False)
+    """What each video adds."""
 
     def as_json(self) -> dict[str, Any]:
         """The form that `leaderboard score --json` prints."""
@@ -61,6 +75,15 @@ class Score:
             "metrics": dict(self.metrics),
             "frames": self.frames,
             "videos": self.videos,
+            "ignored": self.ignored,
+            "beyond": self.beyond,
+            "labelled": dict(self.labelled),
+            "intervals": {name: [one.low, one.high] for name, one in self.intervals.items()},
+            "folds": dict(self.folds),
+            "per_video": [
+                {"video": one.video, "fold": one.fold, "frames": one.frames, "metrics": one.metrics()}
+                for one in self.counted
+            ],
         }
 
 
@@ -88,28 +111,42 @@ def score_file(path: Path, track: Track, truth_path: Path | None = None) -> Scor
 def predicted_of_rows(rows: pl.DataFrame, track: Track, path: Path) -> Predicted:
     """The decisions that the rows of a submission file state."""
     decided = {task.name: rows.select(task.label_columns).to_numpy() for task in track.tasks}
-    return Predicted(path=path, image=rows["image"], decided=decided)
+    return Predicted(path=path, image=plain_names(rows["image"], track), decided=decided)
 
 
 def score(predicted: Predicted, truth: Truth, track: Track) -> Score:
     """Pool all frames that have a label and compute the metrics of the track once. BadInput holds every reason."""
+    truth, beyond = within(truth, predicted.image)
     labelled_N = np.logical_or.reduce(list(truth.mask.values()))
     images = truth.image.filter(pl.Series(labelled_N))
     rows = _rows_of(images, predicted, truth, track)
-    found = metrics.score(
+    counted = count(
         track,
+        images,
         {name: values[rows] for name, values in predicted.decided.items()},
         {name: values[labelled_N] for name, values in truth.true.items()},
         {name: values[labelled_N] for name, values in truth.mask.items()},
         None if predicted.scores is None else {name: values[rows] for name, values in predicted.scores.items()},
+        None if predicted.fold is None else predicted.fold[rows],
     )
+    return replace(summary(track, counted, ignored=len(predicted.image) - len(images)), beyond=beyond)
+
+
+def summary(track: Track, counted: Sequence[Counted], *, ignored: int = 0) -> Score:
+    """The score of these videos. ValueError where a task has no labelled frame."""
+    whole = pooled(track, counted)
+    found = whole.compute()
     return Score(
         track=track.name,
         score=found[track.score],
         metrics=found,
-        frames=len(images),
-        videos=count_videos(images),
-        ignored=len(predicted.image) - len(images),
+        frames=sum(one.frames for one in counted),
+        videos=len({one.video for one in counted} - {""}),
+        ignored=ignored,
+        labelled={task.name: whole.parts[task.name].n for task in track.tasks},
+        intervals=intervals(track, counted),
+        folds=fold_scores(track, counted),
+        counted=tuple(counted),
     )
 
 

@@ -1,7 +1,8 @@
 """The one reader of submission files, shared by `validate`, `submit` and `score`.
 
-The organisers' form: the track's header, then `image,value,...`, one line a frame. A byte order mark, CRLF line ends
-and blank lines at the end are accepted, since spreadsheets write them; the rest must be as the organisers print it.
+The organisers' form: the track's header, then `image,value,...`, one line a frame. A byte order mark, CRLF line ends,
+a comma at the end of lines and blank lines at the end are accepted, since spreadsheets and templates have them; the
+rest must be as the organisers print it. ABAW3's form is a folder of one file a video.
 A correct file is read at once by Polars. Only one that Polars refuses is read again line by line, to find all reasons.
 """
 
@@ -14,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from abaw.tracks import TRACKS, Task, Track
-from leaderboard.images import name_pattern, name_text
-from leaderboard.reasons import Kind, Reasons
+from leaderboard.images import looks_like_a_row, name_pattern, name_text
+from leaderboard.reasons import SHOWN, Kind, Reasons
 
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 INTEGER = r"[+-]?[0-9]+"
@@ -23,37 +24,76 @@ NOT_FINITE = {"nan", "inf", "infinity"}
 LINE = "line"
 
 
-def read_submission(path: Path, track: Track, *, truth: bool = False) -> tuple[pl.DataFrame | None, Reasons]:
-    """Read a submission file and find everything that is wrong with it.
+def read_submission(
+    path: Path, track: Track, *, truth: bool = False, shown: int | None = SHOWN
+) -> tuple[pl.DataFrame | None, Reasons]:
+    """Read a submission file, or ABAW3's folder of one file a video, and find everything that is wrong with it.
 
     Args:
-        path: the file.
+        path: the file, or the folder of `<video>.txt`: the annotation's header, then one line a video frame.
         track: whose header and values are expected.
         truth: the file holds labels in the form of a submission, so "not annotated" (-1, -5) is read as null.
+        shown: reasons of one kind that are kept; None: all.
 
     Returns:
         The rows with a well-formed image name: `line` (in the file, from 1), `image`, and the track's label columns as
         Float64 (null where the value is bad or not annotated); None when the file is of another form altogether.
         And the reasons why the file is refused.
     """
-    reasons = Reasons()
+    reasons = Reasons(shown)
+    if path.is_dir():
+        return _read_folder(path, track, truth, reasons), reasons
     data = _read_bytes(path, reasons)
     if data is None:
         return None, reasons
     header, _, body = data.partition(b"\n")
-    names = tuple(name.strip() for name in header.decode("utf-8", errors="replace").split(","))
+    names = tuple(name.strip() for name in header.decode("utf-8", errors="replace").rstrip("\r ,").split(","))
     first = 2
     if names != track.submission_header:
         message, usable = _header_problem(names, track)
         reasons.add("bad header", path, message, line=1)
         if not usable:
             return None, reasons
-        if re.match(name_pattern(track), names[0]):
+        if looks_like_a_row(names[0]):
             first, body = 1, data
+    return _read_body(body, first, path, track, truth, reasons), reasons
+
+
+def _read_body(body: bytes, first: int, path: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame:
+    """The rows below the header, whose first line is line `first`: quickly, or with every reason."""
     rows = _read_fast(body, track, first)
+    if rows is None and body.partition(b"\n")[0].rstrip().endswith(b","):
+        rows = _read_fast(re.sub(rb",[ \t]*(?=\r?\n|\r?$)", b"", body), track, first)
     if rows is None:
         rows = _read_lines(body, first, path, track, reasons)
-    return _in_range(rows, path, track, truth, reasons), reasons
+    return _in_range(rows, path, track, truth, reasons)
+
+
+def _read_folder(folder: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame | None:
+    """The rows of every `<video>.txt`: line k after the header is frame k."""
+    files = sorted(path for path in folder.iterdir() if path.suffix == ".txt" and not path.name.startswith("."))
+    if len(track.tasks) > 1 or not track.folders or not files:
+        message = "is a folder; expected a submission file, or for expr, au and va a folder of <video>.txt"
+        reasons.add("unreadable file", folder, message)
+        return None
+    tables = [rows for path in files if (rows := _read_video(path, track, truth, reasons)) is not None]
+    return pl.concat(tables) if tables else None
+
+
+def _read_video(path: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame | None:
+    data = _read_bytes(path, reasons)
+    if data is None:
+        return None
+    header, _, body = data.partition(b"\n")
+    expected = track.tasks[0].columns
+    names = tuple(name.strip() for name in header.decode("utf-8", errors="replace").rstrip("\r ,").split(","))
+    if names != expected:
+        message = f"header {','.join(names)[:200]!r}; expected {','.join(expected)!r}"
+        reasons.add("bad header", path, message, line=1)
+    video = path.stem.encode()
+    lines = body.split(b"\n") if body else []
+    named = b"\n".join(b"%s/%05d.jpg,%s" % (video, frame, line) for frame, line in enumerate(lines, start=1))
+    return _read_body(named, 2, path, track, truth, reasons)
 
 
 def _read_bytes(path: Path, reasons: Reasons) -> bytes | None:
@@ -167,8 +207,12 @@ def _text(raw: bytes, line: int, path: Path, reasons: Reasons) -> str | None:
 def _numbers(fields: list[str], line: int, path: Path, track: Track, reasons: Reasons) -> list[float]:
     """The values of one line; NaN where a field is no number of the right kind."""
     columns = track.label_columns
+    if len(fields) == len(columns) + 1 and not fields[-1].strip():
+        fields = fields[:-1]
     if len(fields) != len(columns):
         message = f"found {len(fields)} values after the image, expected {len(columns)} ({','.join(columns)})"
+        if len(fields) > len(columns) and any(task.kind == "regression" for task in track.tasks):
+            message += "; decimals are written with a point"
         reasons.add("wrong number of values", path, message, line=line)
         return [math.nan] * len(columns)
     tasks = (task for task in track.tasks for _ in task.label_columns)

@@ -17,7 +17,8 @@ def predicted_of_table(table: pa.Table, track: Track, path: Path) -> Predicted:
     """The decisions that follow from the probabilities of a prediction table."""
     scores = {task.name: scores_of(table, task) for task in track.tasks}
     decided = {task.name: task.decide(scores[task.name]) for task in track.tasks}
-    return Predicted(path=path, image=table_images(table, track), decided=decided, scores=scores)
+    fold = pl.Series("fold", table["fold"].to_pylist(), dtype=pl.Int64) if "fold" in table.column_names else None
+    return Predicted(path=path, image=table_images(table, track), decided=decided, scores=scores, fold=fold)
 
 
 def truth_of_table(table: pa.Table, track: Track, path: Path) -> Truth:

@@ -4,17 +4,17 @@ Legend: N rows (frames), D label columns of a task.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from abaw.annotations import find_annotation_folder, read_annotations, read_mtl_list
+from abaw.annotations import annotation_sets, find_annotation_folder, read_annotations, read_mtl_list
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, Track
-from leaderboard.images import image_names
+from leaderboard.images import image_names, places, plain_names
 from leaderboard.submissions import read_submission
 
 MTL = TRACKS["mtl"]
@@ -33,11 +33,33 @@ class Truth:
     """Labels (N, D) of each task, NaN where not annotated."""
     mask: Mapping[str, NDArray[np.bool_]]
     """Rows (N,) that have every label of the task."""
+    by_line: bool = False
+    """The labels are lines of annotation files, which may go on after the last frame of a video."""
+
+
+def within(truth: Truth, image: pl.Series) -> tuple[Truth, int]:
+    """The truth without the labelled lines after the last predicted frame of a video, and how many labels these are.
+
+    Annotation files have such lines: decoded videos end a frame or more before their labels. `image` are the predicted
+    names (M,). A video without any prediction is kept whole.
+    """
+    if not truth.by_line or truth.image.equals(image):
+        return truth, 0
+    last = places(image).group_by("video").agg(pl.col("frame").max().alias("last"))
+    place = places(truth.image).join(last, on="video", how="left", maintain_order="left")
+    kept = (place["last"].is_null() | (place["frame"] <= place["last"])).to_numpy()
+    if kept.all():
+        return truth, 0
+    labelled_N = np.logical_or.reduce(list(truth.mask.values()))
+    true = {name: true_ND[kept] for name, true_ND in truth.true.items()}
+    mask = {name: mask_N[kept] for name, mask_N in truth.mask.items()}
+    shorter = Truth(path=truth.path, image=truth.image.filter(pl.Series(kept)), true=true, mask=mask, by_line=True)
+    return shorter, int((labelled_N & ~kept).sum())
 
 
 def read_truth(path: Path, track: Track) -> Truth:
     """Read whichever form `path` has. BadInput holds every bad line, or says which forms were expected."""
-    if path.is_dir():
+    if path.is_dir() or (track == MTL and _challenge_sets(path)):
         return _from_folder(path, track)
     if not path.is_file():
         expected = "an annotation folder, a multi-task list or a file in submission form"
@@ -58,13 +80,44 @@ def _is_mtl_list(path: Path) -> bool:
 
 def _from_folder(path: Path, track: Track) -> Truth:
     if track == MTL:
+        if sets := _challenge_sets(path):
+            return _from_challenges(sets, path)
         lists = sorted(path.glob(f"*{LIST_ENDING}"))
         if len(lists) == 1:
             return _from_list(lists[0], track)
         found = f"several; name one: {', '.join(map(str, lists))}" if lists else "none"
-        raise refuse(path, f"track mtl is scored against a list *{LIST_ENDING}; this folder holds {found}")
+        expected = f"a list *{LIST_ENDING} or the folders of all three challenges"
+        raise refuse(path, f"track mtl is scored against {expected}; this folder holds {found}")
     table = read_annotations(find_annotation_folder(path, track), track.tasks[0])
-    return _from_annotations(table, track, path)
+    return replace(_from_annotations(table, track, path), by_line=True)
+
+
+def _challenge_sets(path: Path) -> dict[str, Path]:
+    """The annotation folder of each task below `path`, or below its parent in the sets named as `path`; none or three.
+
+    So `annotations` may hold one set of each challenge, and `annotations/Validation_Set` names one of several, though
+    there is no such folder: `annotations/VA_Estimation_Challenge/Validation_Set` and the others are read.
+    """
+    found = {}
+    for task in MTL.tasks:
+        track = TRACKS[task.name]
+        for sets in (annotation_sets(path, track), annotation_sets(path.parent, track)):
+            own = sets if sets and sets[0].parent.parent == path else [one for one in sets if one.name == path.name]
+            if own and task.name not in found:
+                if len(own) > 1:
+                    names = ", ".join(str(path / one.name) for one in own)
+                    raise refuse(path, f"holds several sets of track {track.name}; name one: {names}")
+                found[task.name] = own[0]
+    return found if len(found) == len(MTL.tasks) else {}
+
+
+def _from_challenges(sets: Mapping[str, Path], path: Path) -> Truth:
+    """The labels of all three challenges, frame by frame; a frame that one of them lacks has no label of it."""
+    tables = [read_annotations(sets[task.name], task) for task in MTL.tasks]
+    joined = tables[0]
+    for table in tables[1:]:
+        joined = joined.join(table, on=["video", "frame"], how="full", coalesce=True)
+    return replace(_from_annotations(joined.sort("video", "frame"), MTL, path), by_line=True)
 
 
 def _from_list(path: Path, track: Track) -> Truth:
@@ -82,4 +135,4 @@ def _from_labels(image: pl.Series, labels: pl.DataFrame, track: Track, path: Pat
     columns = labels.select(pl.col(track.label_columns).fill_null(np.nan))
     true = {task.name: columns.select(task.label_columns).to_numpy() for task in track.tasks}
     mask = {name: ~np.isnan(true_ND).any(axis=1) for name, true_ND in true.items()}
-    return Truth(path=path, image=image, true=true, mask=mask)
+    return Truth(path=path, image=plain_names(image, track), true=true, mask=mask)

@@ -39,22 +39,47 @@ def write_predictions(table: pa.Table, path: Path) -> None:
 
 
 def read_predictions(path: Path, track: Track) -> pa.Table:
-    """Read the columns that `track` needs; BadInput names missing columns, repeated rows and values not finite."""
+    """Read the columns that `track` needs.
+
+    BadInput names missing columns, columns of another type, repeated rows and values that are not finite.
+    """
     if not path.is_file():
         raise refuse(path, "no such prediction table; expected a Parquet file written by a run's predict stage")
     try:
-        present = pq.read_schema(path).names
+        found = pq.read_schema(path)
     except pa.ArrowInvalid as error:
         raise refuse(path, f"not a Parquet file ({error}); a prediction table ends in .parquet") from error
-    wanted = schema(track).names
+    present, wanted = found.names, schema(track).names
     missing = [name for name in (*KEY, *track.columns) if name not in present]
     if missing:
         raise refuse(path, f"lacks the columns {', '.join(missing)} of track {track.name}; it has {', '.join(present)}")
+    if problems := list(_type_problems(found, track, path)):
+        raise BadInput(problems)
     table = pq.read_table(path, columns=[name for name in wanted if name in present])
     problems = list(_value_problems(table, track, path))
     if problems:
         raise BadInput(problems)
     return table
+
+
+def _type_problems(found: pa.Schema, track: Track, path: Path) -> list[Problem]:
+    problems = []
+    for field in schema(track):
+        if field.name not in found.names or (field.nullable and pa.types.is_null(found.field(field.name).type)):
+            continue
+        kind = found.field(field.name).type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        whole = pa.types.is_integer(kind)
+        if pa.types.is_string(field.type):
+            fits, expected = text, "text"
+        elif field.name in (*KEY, "fold"):
+            fits, expected = whole, "whole numbers"
+        else:
+            fits, expected = whole or pa.types.is_floating(kind), "numbers"
+        if not fits:
+            message = f"column {field.name} is of type {kind}; expected {expected} ({field.type})"
+            problems.append(Problem(path=str(path), message=message))
+    return problems
 
 
 def _value_problems(table: pa.Table, track: Track, path: Path) -> list[Problem]:
@@ -63,6 +88,10 @@ def _value_problems(table: pa.Table, track: Track, path: Path) -> list[Problem]:
         bad = int((~np.isfinite(table[column].to_numpy())).sum())
         if bad:
             found.append(Problem(path=str(path), message=f"column {column} holds {bad} values that are not finite"))
+    for name in KEY:
+        if table[name].null_count:
+            message = f"column {name} is empty in {table[name].null_count} rows; expected a value in each"
+            found.append(Problem(path=str(path), message=message))
     repeated = table.num_rows - table.group_by(list(KEY)).aggregate([]).num_rows
     if repeated:
         message = f"{repeated} rows repeat a (video, frame) that came before; expected one row a frame"

@@ -32,7 +32,8 @@ def finished(local_ray, tmp_path_factory):
     return folder / "temporal_mtl_debug", {entry["name"]: entry for entry in read_result(board)["entries"]}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_board_has_the_head_beside_its_network(finished):
     _, entries = finished
     own = {"from scratch", "from scratch, temporal", "from scratch, temporal, smoothed"}
@@ -40,6 +41,8 @@ def test_the_board_has_the_head_beside_its_network(finished):
     assert {entry["status"] for entry in entries.values()} == {"valid"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_each_fold_has_its_own_features_and_is_scored_on_videos_that_neither_network_saw(finished):
     folder, _ = finished
     (folds,) = folder.glob("folds-*/folds.json")

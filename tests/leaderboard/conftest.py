@@ -1,6 +1,11 @@
 """A small world in the organisers' forms: a multi-task template, its truth, and prediction tables that lack crops."""
 
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +20,55 @@ from abaw.tracks import TRACKS
 MTL = TRACKS["mtl"]
 AU = MTL.task("au")
 Table = Callable[..., pa.Table]
+
+
+PORT = "5433"
+"""Part of the name of the server's socket; it listens on no network."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server of its own, on a socket in a folder of its own; a call makes a database: its URL."""
+    import psycopg
+
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert programs, "no PostgreSQL; on Debian: apt install postgresql"
+    # PostgreSQL refuses to run as root, as which some containers run tests.
+    user = "postgres" if os.getuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="abaw-postgres-"))
+    if user:
+        shutil.chown(folder, user)
+    options = f"-k {folder} -p {PORT} -c listen_addresses= -c fsync=off"
+
+    def call(name: str, *arguments: object) -> None:
+        subprocess.run(
+            [programs[-1] / name, *map(str, arguments)], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
+
+    call("initdb", "-D", folder / "data", "-U", "abaw", "-A", "trust")
+    call("pg_ctl", "-D", folder / "data", "-w", "-t", "200", "-l", folder / "log", "-o", options, "start")
+    numbers = count()
+
+    def make() -> str:
+        name = f"board{next(numbers)}"
+        with psycopg.connect(
+            host=str(folder), port=PORT, user="abaw", dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql+psycopg://abaw@/{name}?host={folder}&port={PORT}"
+
+    yield make
+    call("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that is not there yet, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/board.sqlite"
+    url: str = request.getfixturevalue("postgres")()
+    return url
 
 
 def frames() -> list[tuple[str, int]]:

@@ -19,6 +19,12 @@ def row(rank: int | None, name: str, status: str = "valid", **metrics: float) ->
         status=status,
         score=None,
         metrics=metrics,
+        intervals={"S_VA": [0.31, 0.44]} if metrics else {},
+        videos_scored="all",
+        public_score=None,
+        withheld=False,
+        tuning=None,
+        coverage=1.0,
         rows=1,
         videos=1,
         frames=1234,
@@ -58,7 +64,7 @@ def test_the_table_holds_ranked_entries_only() -> None:
     console = Console(width=160, record=True)
     console.print(render(rows, TRACKS["va"]))
     text = console.export_text()
-    for part in ("best", "0.5000", "0.2500", "0.3750", "1,234", "01234567"):
+    for part in ("best", "0.5000", "0.2500", "0.3750", "1,234", "0.31–0.44"):
         assert part in text
     assert "bad" not in text
     assert "new" not in text

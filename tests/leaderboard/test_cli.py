@@ -36,7 +36,9 @@ def test_score_prints_exactly_this_json(here: Path, capsys: Capture) -> None:
     output = capsys.readouterr()
     assert output.out == (
         '{"track": "va", "score": 1.0, "metrics": {"CCC_valence": 1.0, "CCC_arousal": 1.0, "S_VA": 1.0}, '
-        '"frames": 2, "videos": 1}\n'
+        '"frames": 2, "videos": 1, "ignored": 1, "beyond": 0, "labelled": {"va": 2}, "intervals": {}, "folds": {}, '
+        '"per_video": [{"video": "v", "fold": null, "frames": 2, '
+        '"metrics": {"CCC_valence": 1.0, "CCC_arousal": 1.0, "S_VA": 1.0}}]}\n'
     )
     assert output.err == f"{path}: 1 predictions are for frames without truth; they do not count\n"
 
@@ -48,6 +50,15 @@ def test_score_prints_a_table_for_people(table_files: list[Path], capsys: Captur
     assert "over 45 frames in 3 videos" in out.splitlines()[0]
     for metric in ("CCC_valence", "F1_Other", "F1_AU26", "S_AU", "P_MTL"):
         assert metric in out
+    assert run("score", table_files[0], "--track", "mtl", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    low, high = result["intervals"]["P_MTL"]
+    assert low <= result["score"] <= high
+    assert f"P_MTL {result['score']:.4f} [{low:.4f}, {high:.4f}] over" in out
+    assert out.splitlines()[-1] == f"fold 0: P_MTL {result['score']:.4f}", "all frames of this table are of fold 0"
+    assert run("score", table_files[0], "--track", "mtl", "--videos") == 0
+    videos = capsys.readouterr().out.removeprefix(out).splitlines()
+    assert [line.split("│")[1].strip() for line in videos if line.startswith("│")] == ["other", "vid", "vid_left"]
 
 
 def test_validate_says_ok_or_every_reason(here: Path, capsys: Capture) -> None:
@@ -88,7 +99,10 @@ def test_submit_and_show(
     assert out.startswith("Multi-task learning (mtl), ranked by P_MTL\n")
     table = [line.replace("┃", "│").split("│")[1:-1] for line in out.splitlines() if line[0] in "┃│"]
     heading, *rows = [[cell.strip() for cell in line] for line in table]
-    assert heading[:7] == ["#", "entry", "VA", "EXPR", "AU", "MTL", "frames"]
+    assert heading == ["#", "entry", "VA", "EXPR", "AU", "MTL", "95 %", "frames", "filled"]
+    assert [row[8] for row in rows] == ["25.0%", "25.0%"]
+    low, high = result["intervals"]["P_MTL"]
+    assert rows[0][6] == f"{low:.2f}–{high:.2f}"
     metrics = result["metrics"]
     assert rows[0][:6] == ["1", "two", *(f"{metrics[key]:.4f}" for key in ("S_VA", "S_EXPR", "S_AU", "P_MTL"))]
     assert rows[1][:2] == ["2", "one [v2] (baseline)"]
@@ -102,24 +116,25 @@ def test_submit_of_an_invalid_file_exits_1_and_show_sets_it_apart(
     here: Path, template: Path, truth_list: Path, capsys: Capture
 ) -> None:
     bad = here / "bad.txt"
-    bad.write_text("image,valence,arousal,expression,aus\n")
+    rows = [f"{video}/00001.jpg,0,0,0{',0' * 12}\n" for video in ("vid", "vid_left", "other")]
+    bad.write_text("image,valence,arousal,expression,aus\n" + "".join(rows))
     common = ("--track", "mtl", "--template", template, "--truth", truth_list)
     assert run("submit", bad, *common, "--name", "bad") == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert len(output.err.splitlines()) == 61
+    assert len(output.err.splitlines()) == 58
     assert output.err.endswith("stored as invalid, not ranked: bad\n")
     assert run("show") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mtl, invalid, not ranked: bad"
-    assert lines[1] == f"  {bad}: vid/00001.jpg is missing; {template}:2 asks for it"
-    assert lines[-1] == "  and 40 more reasons; --json shows them"
+    assert lines[1] == f"  {bad}: vid/00004.jpg is missing; {template}:3 asks for it"
+    assert lines[-1] == "  and 37 more reasons; --json shows them"
 
 
 def test_ensemble_writes_once(here: Path, table_files: list[Path], capsys: Capture) -> None:
     arguments = ("ensemble", *table_files, "--track", "mtl", "--out", here / "e.parquet")
     assert run(*arguments) == 0
-    assert capsys.readouterr().out == f"{here}/e.parquet: 45 rows, the mean of 3 tables\n"
+    assert capsys.readouterr().out.startswith(f"{here}/e.parquet: 45 rows, the mean of 3 tables\nP_MTL ")
     assert run(*arguments) == 1
     assert "exists already; name another --out, or replace it with --overwrite" in capsys.readouterr().err
     assert run(*arguments, "--overwrite") == 0

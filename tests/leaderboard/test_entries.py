@@ -13,6 +13,7 @@ from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 from leaderboard import board, store
 from leaderboard.entries import Request, submit
+from leaderboard.manifest import git_commit
 from leaderboard.scoring import score_file
 from leaderboard.submissions import read_submission
 
@@ -20,14 +21,14 @@ MTL = TRACKS["mtl"]
 
 
 @pytest.fixture
-def request_(tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path]) -> Request:
+def request_(tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path], store_url: str) -> Request:
     return Request(
         files=(table_files[0],),
         track=MTL,
         template=template,
         truth=truth_list,
         name="first try",
-        store=f"sqlite:///{tmp_path}/board.sqlite",
+        store=store_url,
         out=tmp_path / "out",
     )
 
@@ -214,6 +215,27 @@ def test_files_and_entry_appear_together_or_not_at_all(request_: Request, monkey
     assert board.rows(request_.store, MTL) == []
     assert request_.out is not None
     assert list(request_.out.iterdir()) == []
+
+
+def test_the_commit_is_that_of_the_run_that_made_the_tables(request_: Request, table_files: list[Path]) -> None:
+    runs = []
+    for k, dirty in enumerate((False, True)):
+        folder = table_files[0].parent / f"stage{k}" / "predictions"
+        folder.mkdir(parents=True)
+        runs.append(table_files[k].rename(folder / f"run{k}.parquet"))
+        (folder.parent / "result.json").write_text(json.dumps({"commit": str(k) * 40, "dirty": dirty}))
+    manifests = []
+    for name, files in (("one", runs[:1]), ("both", runs), ("unknown", table_files[2:])):
+        result = submit(replace(request_, name=name, files=tuple(files)))
+        assert result.manifest is not None
+        manifests.append(json.loads(result.manifest.read_text())["commit"])
+    assert manifests == ["0" * 40, "0" * 40 + "," + "1" * 40 + "+", git_commit()]
+
+
+def test_without_a_run_the_commit_is_that_of_this_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    here = git_commit()
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() == here
 
 
 def test_default_store_is_said_once_to_the_user() -> None:

@@ -49,7 +49,20 @@ MALFORMED = {
     "too many values": (
         "va",
         VA_HEADER + GOOD + "v/00002.jpg,0.5,0.5,0\n",
-        [":3: found 3 values after the image, expected 2 (valence,arousal)"],
+        [":3: found 3 values after the image, expected 2 (valence,arousal); decimals are written with a point"],
+    ),
+    "commas at the end": (
+        "va",
+        VA_HEADER.strip() + ",\nv/00001.jpg,0.5,-0.5,\r\nv/00002.jpg,0.5,-0.5\nv/00003.jpg,0.5,\nv/00004.jpg,0,0,",
+        [f":4: arousal is ''; expected {IN_VA}"],
+    ),
+    "a malformed first row and no header": (
+        "va",
+        "v/1.jpg,0,0\n" + GOOD,
+        [
+            f":1: header 'v/1.jpg,0,0'; expected {VA_HEADER.strip()!r}",
+            f":1: 'v/1.jpg'; expected {IMAGE}",
+        ],
     ),
     "bare comma": (
         "expr",
@@ -65,7 +78,7 @@ MALFORMED = {
         [
             f":2: valence is '0x1'; expected {IN_VA}",
             f":2: arousal is '1_0'; expected {IN_VA}",
-            ":3: found 3 values after the image, expected 2 (valence,arousal)",
+            ":3: found 3 values after the image, expected 2 (valence,arousal); decimals are written with a point",
         ],
     ),
     "not finite": (
@@ -141,4 +154,39 @@ def test_every_reason_is_found(tmp_path: Path, case: str) -> None:
 
 def test_no_such_file_and_folder(tmp_path: Path) -> None:
     assert reasons_of(tmp_path / "nowhere.txt", "va") == [": No such file or directory; expected a submission file"]
-    assert reasons_of(tmp_path, "va") == [": Is a directory; expected a submission file"]
+    folder = ": is a folder; expected a submission file, or for expr, au and va a folder of <video>.txt"
+    assert reasons_of(tmp_path, "va") == [folder]
+    (tmp_path / "v.txt").write_text("valence,arousal\n0,0\n")
+    assert reasons_of(tmp_path, "mtl") == [folder]
+
+
+FOLDER = {
+    "nothing wrong": ({"v.txt": "valence,arousal\n0,0.5\n-1,1\n"}, []),
+    "commas, CRLF and a byte order mark": ({"v.txt": "\ufeffvalence,arousal,\r\n0,0.5,\r\n0,0,\r\n"}, []),
+    "all that is wrong, by file and line": (
+        {
+            "v.txt": "image,valence\n0,0.5\n2,x\n",
+            "w.txt": "valence,arousal\n0\n-5,0\n",
+            "x.txt": "",
+        },
+        [
+            "/v.txt:1: header 'image,valence'; expected 'valence,arousal'",
+            "/w.txt:2: found 1 values after the image, expected 2 (valence,arousal)",
+            f"/v.txt:3: arousal is 'x'; expected {IN_VA}",
+            f"/v.txt:3: valence is 2; expected {IN_VA}",
+            f"/w.txt:3: valence is -5; expected {IN_VA}; it means 'not annotated' and is no prediction",
+            "/x.txt: the file is empty; expected a header and one line a frame",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOLDER)
+def test_a_folder_of_one_file_a_video(tmp_path: Path, case: str) -> None:
+    files, expected = FOLDER[case]
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text.encode())
+    assert sorted(reasons_of(tmp_path, "va")) == sorted(expected)
+    rows, _ = read_submission(tmp_path, TRACKS["va"])
+    assert rows is not None
+    assert rows["image"].to_list()[:2] == ["v/00001.jpg", "v/00002.jpg"]

@@ -1,4 +1,4 @@
-"""The store: many writers at once, one of a name, and files that are no store."""
+"""The store, of either kind: many writers at once, one of a name, writers that are killed, and what is no store."""
 
 import subprocess
 import sys
@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from abaw.problems import BadInput
-from leaderboard.store import Entry, add_entry, check_free, entries, open_store
+from abaw.tracks import TRACKS
+from leaderboard import board
+from leaderboard.schema import Rules
+from leaderboard.store import Entry, add_entry, check_free, counts_of, entries, open_store, set_rules
 
 WRITER = """
 import sys
@@ -17,7 +20,7 @@ from abaw.problems import BadInput
 from leaderboard.store import Entry, add_entry, open_store
 
 url, who = sys.argv[1:]
-for k in range(15):
+for k in range(3):
     for name in (f"{who}-{k}", f"shared-{k}"):
         entry = Entry(track="va", name=name, created_at=datetime(2026, 1, 1), status="valid", score=0.5, file="f")
         try:
@@ -28,28 +31,72 @@ for k in range(15):
 """
 
 
+KILLED = """
+import sys, time
+from datetime import datetime
+from leaderboard.store import Entry, add_entry, open_store
+
+def wait():
+    print("waiting", flush=True)
+    time.sleep(600)
+
+url, moment = sys.argv[1:]
+entry = Entry(track="va", name="killed", created_at=datetime(2026, 1, 1), status="valid", score=0.5, file="f")
+add_entry(open_store(url, create=False), entry, overwrite=False, publish=wait if moment == "before" else lambda: None)
+wait()
+"""
+
+
 def entry(name: str, status: str = "valid") -> Entry:
     return Entry(track="va", name=name, created_at=datetime(2026, 1, 1), status=status, score=0.5, file="f")
 
 
-def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/board.sqlite"
+def test_twenty_processes_that_write_at_once_lose_nothing(store_url: str) -> None:
+    people = [f"person{k}" for k in range(20)]
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, url, who], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for who in ("ann", "bob", "cy")
+        subprocess.Popen([sys.executable, "-c", WRITER, store_url, who], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for who in people
     ]
-    outputs = [writer.communicate(timeout=120) for writer in writers]
-    assert [error.decode() for _, error in outputs] == ["", "", ""]
-    found = [one.name for one in entries(open_store(url, create=False), "va")]
-    shared = [f"shared-{k}" for k in range(15)]
-    assert sorted(found) == sorted([f"{who}-{k}" for who in ("ann", "bob", "cy") for k in range(15)] + shared)
+    outputs = [writer.communicate(timeout=240) for writer in writers]
+    assert {error.decode() for _, error in outputs} == {""}
+    found = [one.name for one in entries(open_store(store_url, create=False), "va")]
+    shared = [f"shared-{k}" for k in range(3)]
+    assert sorted(found) == sorted([f"{who}-{k}" for who in people for k in range(3)] + shared)
     refused = sorted(line.split()[1] for output, _ in outputs for line in output.decode().splitlines())
-    assert refused == sorted(shared * 2), "of three writers of one name, two are refused"
+    assert refused == sorted(shared * 19), "of twenty writers of one name, nineteen are refused"
+    rows = board.rows(store_url, TRACKS["va"])
+    assert [row.rank for row in rows] == list(range(1, 64)), "all scores are equal: the earlier one is before"
+    assert [row.name for row in rows] == found
 
 
-def test_a_failing_publish_leaves_the_store_as_it_was(tmp_path: Path) -> None:
-    engine = open_store(f"sqlite:///{tmp_path}/board.sqlite", create=True)
-    add_entry(engine, entry("kept"), overwrite=False, publish=lambda: None)
+def test_a_limit_holds_when_all_submit_at_once(store_url: str) -> None:
+    set_rules(open_store(store_url, create=True), Rules(track="va", private_share=0.0, seed=0, most=5))
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, store_url, who], stdout=subprocess.PIPE) for who in "abcd"
+    ]
+    assert [writer.wait(240) for writer in writers] == [0] * 4
+    status = [one.status for one in entries(open_store(store_url, create=False), "va")]
+    assert (status.count("valid"), status.count("limited")) == (5, 10)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_writer_that_is_killed_is_either_in_or_not(store_url: str, moment: str) -> None:
+    open_store(store_url, create=True)
+    writer = subprocess.Popen([sys.executable, "-c", KILLED, store_url, moment], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "waiting\n"
+    writer.kill()
+    writer.wait(60)
+    engine = open_store(store_url, create=False)
+    names = [one.name for one in entries(engine, "va")]
+    assert names == ([] if moment == "before" else ["killed"])
+    add_entry(engine, entry("next"), overwrite=False, publish=lambda: None)
+    assert [one.name for one in entries(engine, "va")] == [*names, "next"], "and nobody waits for its lock"
+
+
+def test_a_failing_publish_leaves_the_store_as_it_was(store_url: str) -> None:
+    engine = open_store(store_url, create=True)
+    add_entry(engine, entry("kept"), overwrite=False, publish=lambda: None, counted=[{"video": "v"}])
 
     def fail() -> None:
         raise OSError("disk full")
@@ -57,11 +104,14 @@ def test_a_failing_publish_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         add_entry(engine, entry("kept"), overwrite=True, publish=fail)
     assert [one.name for one in entries(engine, "va")] == ["kept"]
-    assert [one.id for one in entries(engine, "va")] == [1]
+    (kept,) = entries(engine, "va")
+    assert (kept.id, counts_of(engine, kept)) == (1, [{"video": "v"}])
+    add_entry(engine, entry("kept"), overwrite=True, publish=lambda: None)
+    assert counts_of(engine, entries(engine, "va")[0]) == []
 
 
-def test_names_are_free_per_track(tmp_path: Path) -> None:
-    engine = open_store(f"sqlite:///{tmp_path}/board.sqlite", create=True)
+def test_names_are_free_per_track(store_url: str) -> None:
+    engine = open_store(store_url, create=True)
     add_entry(engine, entry("a"), overwrite=False, publish=lambda: None)
     check_free(engine, "expr", "a", overwrite=False)
     check_free(engine, "va", "a", overwrite=True)

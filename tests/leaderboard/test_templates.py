@@ -87,7 +87,17 @@ A1, A2, B1, B7 = NAMES
                 "s.txt:5: a/00001.jpg came before, in line 4; remove one",
             ],
         ),
-        ([], [f"s.txt: {name} is missing; t.txt:{line} asks for it" for line, name in enumerate(NAMES, start=2)]),
+        (
+            [A1, A2],
+            ["s.txt: video ab is missing whole: 2 rows, asked for from t.txt:4 on"],
+        ),
+        (
+            [],
+            [
+                "s.txt: video a is missing whole: 2 rows, asked for from t.txt:2 on",
+                "s.txt: video ab is missing whole: 2 rows, asked for from t.txt:4 on",
+            ],
+        ),
     ],
 )
 def test_rows_that_depart_from_the_template(tmp_path: Path, names: list[str], expected: list[str]) -> None:
@@ -109,3 +119,19 @@ def test_size_text_counts_videos_and_not_stills(tmp_path: Path) -> None:
     stills, _ = validate(lsd, TRACKS["lsd"], lsd)
     assert stills is not None
     assert size_text(stills, TRACKS["lsd"]) == "2 rows"
+
+
+def test_a_malformed_first_row_is_no_header_and_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("a/1.jpg,\na/00002.jpg,\n")
+    with pytest.raises(BadInput, match=r"t\.txt:1: 'a/1\.jpg'; expected <video>"):
+        read_template(path, VA)
+    path.write_text("imagelocation,val\na/00002.jpg,\n")
+    assert read_template(path, VA)["image"].to_list() == ["a/00002.jpg"]
+
+
+def test_all_reasons_are_kept_when_asked_for(tmp_path: Path) -> None:
+    names = [f"a/{frame:05d}.jpg" for frame in range(1, 301)]
+    template, path = write(tmp_path / "t.txt", names), write(tmp_path / "s.txt", names[:1])
+    assert len(validate(path, VA, template)[1].lines) == 101
+    assert len(validate(path, VA, template, shown=None)[1].lines) == 299

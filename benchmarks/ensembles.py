@@ -1,0 +1,148 @@
+"""Greedy selection against the plain loop in one run: the same picks, how many times faster.
+
+    python benchmarks/ensembles.py                  60 members, 300,000 frames, 25 picks; one line of JSON a track
+    python benchmarks/ensembles.py --write          also docs/ensembles-speed.md
+
+The plain loop keeps the sum of the members picked, and for every candidate adds it, decides and scores the mean with
+NumPy: concordance from `mean` and `var`, F1 from `bincount`. Members are made up: the truth
+changes slowly, and the mistakes of the members go together, as those of one architecture do. Both get the same arrays;
+the time of numba's compilation, or of loading what it kept on disk, counts as ours.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).parents[1])  # beside this file lies another `leaderboard`
+
+import numpy as np  # noqa: E402
+import psutil  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from abaw.tracks import Task, get_track  # noqa: E402
+from leaderboard.counts import ClassPool, UnitPool  # noqa: E402
+from leaderboard.greedy import TIE, Pool, Trajectory, select  # noqa: E402
+from leaderboard.manifest import git_commit  # noqa: E402
+from leaderboard.moments import ConcordancePool, moments  # noqa: E402
+
+GOALS = {"va": 10, "expr": 5, "au": 5}
+Floats = NDArray[np.float64]
+
+
+def made_up(task: Task, members: int, frames: int) -> tuple[NDArray[np.float32], Floats]:
+    """Predictions (M, N, C) and labels (N, D): a slow truth, one shared error, and one of each member."""
+    rng = np.random.default_rng(0)
+    columns = len(task.columns)
+    slow_NC = np.repeat(rng.normal(0, 1, (frames // 30 + 1, columns)), 30, axis=0)[:frames]
+    shared_NC = np.repeat(rng.normal(0, 1, (frames // 10 + 1, columns)), 10, axis=0)[:frames]
+    true_ND = {
+        "regression": lambda: np.clip(slow_NC / 2, -1, 1),
+        "classes": lambda: slow_NC.argmax(axis=1)[:, None].astype(np.float64),
+        "binary": lambda: (slow_NC > 1).astype(np.float64),
+    }[task.kind]()
+    x_MNC = np.empty((members, frames, columns), dtype=np.float32)
+    for member in range(members):
+        skill = rng.uniform(0.6, 1.2)
+        z_NC = skill * slow_NC + 0.8 * shared_NC + 0.5 * rng.normal(0, 1, (frames, columns))
+        if task.kind == "regression":
+            x_MNC[member] = np.clip(z_NC / 2, -1, 1)
+        elif task.kind == "classes":
+            power_NC = np.exp(2 * z_NC)
+            x_MNC[member] = power_NC / power_NC.sum(axis=1, keepdims=True)
+        else:
+            x_MNC[member] = 1 / (1 + np.exp(-3 * (z_NC - 1)))
+    return x_MNC, true_ND
+
+
+def plain_score(task: Task, mean_NC: Floats, true_ND: Floats) -> float:
+    """The score of one mean, in NumPy."""
+    decided_ND = task.decide(mean_NC)
+    if task.kind == "regression":
+        centred, true = decided_ND - decided_ND.mean(axis=0), true_ND - true_ND.mean(axis=0)
+        gap_D = decided_ND.mean(axis=0) - true_ND.mean(axis=0)
+        return float((2 * (centred * true).mean(axis=0) / (centred.var(axis=0) + true.var(axis=0) + gap_D**2)).mean())
+    if task.kind == "classes":
+        classes = len(task.columns)
+        pairs = (true_ND * classes + decided_ND).astype(np.int64)[:, 0]
+        counts = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        hits, both = counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1)
+    else:
+        hits, both = (decided_ND * true_ND).sum(axis=0), decided_ND.sum(axis=0) + true_ND.sum(axis=0)
+    return float(np.divide(2 * hits, both, out=np.zeros(len(hits)), where=both > 0).mean())
+
+
+def plain_loop(task: Task, x_MNC: NDArray[np.float32], true_ND: Floats, picks: int) -> list[int]:
+    """The picks of greedy selection, every candidate's mean made and scored."""
+    total_NC, chosen = np.zeros(x_MNC.shape[1:]), []
+    for pick in range(1, picks + 1):
+        scores = [plain_score(task, (total_NC + x_NC) / pick, true_ND) for x_NC in x_MNC]
+        tied = [m for m, score in enumerate(scores) if score >= max(scores) - TIE]
+        chosen.append(next((m for m in tied if m in chosen), tied[0]))
+        total_NC += x_MNC[chosen[-1]]
+    return chosen
+
+
+def ours(task: Task, x_MNC: NDArray[np.float32], true_ND: Floats, picks: int) -> Trajectory:
+    rows, allowed = np.arange(x_MNC.shape[1]), list(range(len(x_MNC)))
+    pools: dict[str, Callable[[], Pool]] = {
+        "regression": lambda: ConcordancePool(moments(x_MNC, true_ND, rows)),
+        "classes": lambda: ClassPool(x_MNC, true_ND, rows, allowed),
+        "binary": lambda: UnitPool(x_MNC, true_ND, rows, allowed, 0.5),
+    }
+    return select([pools[task.kind]()], picks, allowed)
+
+
+def measure(name: str, members: int, frames: int, picks: int) -> dict[str, object]:
+    (task,) = get_track(name).tasks
+    x_MNC, true_ND = made_up(task, members, frames)
+    started = time.perf_counter()
+    found = ours(task, x_MNC, true_ND, picks)
+    middle = time.perf_counter()
+    plain = plain_loop(task, x_MNC, true_ND, picks)
+    ended = time.perf_counter()
+    assert list(found.members) == plain, f"{name}: the picks differ: {found.members} and {plain}"
+    seconds, theirs = middle - started, ended - middle
+    result = {"track": name, "members": members, "frames": frames, "picks": picks, "different": len(set(plain))}
+    result |= {"seconds": round(seconds, 2), "plain_seconds": round(theirs, 2), "ratio": round(theirs / seconds, 1)}
+    return result | {"goal": GOALS[name], "array_GiB": round(x_MNC.nbytes / 2**30, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--members", type=int, default=60)
+    parser.add_argument("--frames", type=int, default=300_000)
+    parser.add_argument("--picks", type=int, default=25)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    results = []
+    for name in GOALS:
+        results.append(measure(name, arguments.members, arguments.frames, arguments.picks))
+        print(json.dumps(results[-1]), flush=True)
+    if arguments.write:
+        (Path(__file__).parents[1] / "docs" / "ensembles-speed.md").write_text(page(results))
+
+
+def page(results: list[dict[str, object]]) -> str:
+    first = results[0]
+    lines = [
+        "# Speed of greedy selection\n",
+        f"Written by `python benchmarks/ensembles.py --write` at commit {git_commit()[:7]}, on {os.cpu_count()} cores, "
+        "one run.",
+        f"{first['members']} members, {first['frames']:,} frames, {first['picks']} picks; the picks are identical to "
+        "those of a plain NumPy loop\nthat keeps the running sum and scores every candidate's mean. "
+        f"Peak memory of the whole run: {psutil.Process().memory_info().rss / 2**30:.1f} GiB resident at its end.\n",
+        "| track | members' arrays | seconds | plain loop, seconds | times faster | goal, at least | members in it |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for one in results:
+        cells = [f"{one['array_GiB']} GiB", one["seconds"], one["plain_seconds"], one["ratio"], one["goal"]]
+        lines.append(f"| {one['track']} | {' | '.join(map(str, cells))} | {one['different']} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What `show`, `compare`, `rules` and `reveal` print: the commands of a board that several entries share."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abaw.problems import refuse
+from abaw.tracks import TRACKS, Track, get_track
+from leaderboard import board, store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from leaderboard.compare import Comparison, Contender
+    from leaderboard.schema import Rules
+
+PLAIN_WIDTH = 200
+"""Columns of a table that is printed to a file or a pipe, where nothing says how wide it may be."""
+SHOWN_VIDEOS = 10
+"""Videos that `compare` prints; --json has them all."""
+
+
+def show(arguments: Namespace) -> int:
+    """`leaderboard show`: the board of one track, or of each that has entries."""
+    tracks = [get_track(arguments.track)] if arguments.track else list(TRACKS.values())
+    boards = [(track, board.rows(arguments.store, track)) for track in tracks]
+    if arguments.json:
+        plain = [{"track": t.name, "entries": [row.as_json() for row in rows]} for t, rows in boards if rows]
+        print(json.dumps(plain, allow_nan=False))
+        return 0
+    engine = store.open_store(arguments.store, create=False)
+    for track, rows in boards:
+        if any(row.rank is not None for row in rows):
+            which = _which_videos(store.rules_of(engine, track.name))
+            print(f"{track.title} ({track.name}), ranked by {track.score}{which}")
+            print_table(board.render(rows, track))
+        for line in board.unranked_lines(rows, track):
+            print(line)
+    if not any(rows for _, rows in boards):
+        where = engine.url.render_as_string(hide_password=True)
+        print(f"no entry {'of track ' + arguments.track if arguments.track else 'yet'} in {where}", file=sys.stderr)
+    return 0
+
+
+def compare(arguments: Namespace) -> int:
+    """`leaderboard compare`: the first entry against the others, on the same videos."""
+    from leaderboard.compare import compare as compare_entries
+    from leaderboard.compare import warning
+
+    track = get_track(arguments.track)
+    names = [arguments.first, *arguments.others]
+    found = compare_entries(track, [_contender(name, track, arguments) for name in names])
+    ranked = 0
+    if not all(Path(name).is_file() for name in names):
+        ranked = sum(row.rank is not None for row in board.rows(arguments.store, track))
+    caution = warning(len(found), ranked)
+    if arguments.json:
+        plain = {"track": track.name, "comparisons": [one.as_json() for one in found], "caution": caution}
+        print(json.dumps(plain, allow_nan=False))
+        return 0
+    for one in found:
+        _print_comparison(one, track, adjusted=len(found) > 1)
+    if caution:
+        print(caution)
+    return 0
+
+
+def rules(arguments: Namespace) -> int:
+    """`leaderboard rules`: set the rules of a track before its first entry, or say what they are."""
+    from leaderboard.images import of_stills
+    from leaderboard.schema import Rules
+
+    track = get_track(arguments.track)
+    given = {"private_share": arguments.private, "step": arguments.step, "most": arguments.limit}
+    if any(value is not None for value in given.values()):
+        if arguments.private and of_stills(track):
+            raise refuse(f"rules of track {track.name}", "its images are stills: there are no videos to split")
+        given["private_share"] = arguments.private or 0.0
+        engine = store.open_store(arguments.store, create=True)
+        store.set_rules(engine, Rules(track=track.name, seed=arguments.seed, **given))
+    engine = store.open_store(arguments.store, create=False)
+    print("\n".join(_rules_lines(store.rules_of(engine, track.name))))
+    return 0
+
+
+def reveal(arguments: Namespace) -> int:
+    """`leaderboard reveal`: rank by the private videos from now on, and show the board."""
+    store.reveal(store.open_store(arguments.store, create=False), arguments.track)
+    return show(arguments)
+
+
+def print_table(table: "Table") -> None:
+    """Print a table as wide as the terminal, or as `PLAIN_WIDTH` where there is none."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False).print(table)
+
+
+def _contender(name: str, track: Track, arguments: Namespace) -> "Contender":
+    """A file or prediction table of that path, else the entry of that name."""
+    from leaderboard.compare import Contender
+    from leaderboard.per_video import from_json
+    from leaderboard.scoring import score_file
+    from leaderboard.split import visible
+
+    if Path(name).is_file():
+        return Contender(name=name, counted=score_file(Path(name), track, arguments.truth).counted)
+    engine = store.open_store(arguments.store, create=False)
+    entry = next((one for one in store.entries(engine, track.name) if one.name == name), None)
+    if entry is None:
+        raise refuse(name, f"no such file, and no entry of this name in track {track.name} of the store")
+    track_rules, plain = store.rules_of(engine, track.name), store.counts_of(engine, entry)
+    if not plain:
+        why = f"{entry.status}, without a score" if entry.score is None else "of an older version, without counts"
+        raise refuse(name, f"cannot be compared: it is {why}; submit it with --truth")
+    if entry.withheld and track_rules.revealed_at is None:
+        raise refuse(name, "cannot be compared before the reveal: the Ladder rule withholds its score")
+    return Contender(name=name, counted=visible(from_json(track, plain), track_rules))
+
+
+def _print_comparison(one: "Comparison", track: Track, *, adjusted: bool) -> None:
+    from rich.table import Table
+
+    ends = f"[{one.score.interval.low:+.4f}, {one.score.interval.high:+.4f}]"
+    p = f"p = {one.p:.4f}" + (f", adjusted {one.adjusted_p:.4f}" if adjusted else "")
+    print(f"{one.first} against {one.second}: {track.score} {one.score.first:.4f} and {one.score.second:.4f}")
+    print(f"difference {one.score.difference:+.4f}, 95 % interval {ends}, {p}")
+    table = Table("metric")
+    for heading in ("first", "second", "difference", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for name, metric in one.metrics.items():
+        sure = f"[{metric.interval.low:+.4f}, {metric.interval.high:+.4f}]"
+        table.add_row(name, f"{metric.first:.4f}", f"{metric.second:.4f}", f"{metric.difference:+.4f}", sure)
+    print_table(table)
+    shown = list(one.videos.items())[:SHOWN_VIDEOS]
+    if shown:
+        print("videos that made it (the difference minus the difference without the video):")
+        for video, share in shown:
+            print(f"  {share:+.4f}  {video}")
+    if len(one.videos) > len(shown):
+        print(f"  and {len(one.videos) - len(shown)} more videos; --json shows them")
+
+
+def _which_videos(rules: "Rules") -> str:
+    if rules.revealed_at is not None and rules.private_share:
+        return f" on the private videos, revealed {rules.revealed_at:%Y-%m-%d %H:%M} UTC"
+    return " on the public videos; `leaderboard reveal` shows the private ones" if rules.private_share else ""
+
+
+def _rules_lines(rules: "Rules") -> list[str]:
+    """What holds in a track, in words."""
+    lines = [f"rules of track {rules.track}"]
+    if rules.private_share:
+        until = f"until the reveal ({rules.revealed_at:%Y-%m-%d %H:%M} UTC)" if rules.revealed_at else "until `reveal`"
+        lines.append(f"  about {rules.private_share:.0%} of the videos are private {until} (seed {rules.seed})")
+    if rules.step is not None:
+        lines.append(f"  a score is shown only if it beats the best of its author by more than {rules.step:g} (Ladder)")
+    if rules.most is not None:
+        lines.append(f"  an author may submit {rules.most} valid entries; baselines do not count")
+    return lines if len(lines) > 1 else [f"{lines[0]}: none; every valid entry with a score is ranked"]

@@ -1,0 +1,173 @@
+"""`leaderboard ensemble` and `leaderboard soup`: their arguments, and what they do and print."""
+
+import argparse
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abaw.problems import BadInput, Problem, refuse
+from abaw.tracks import get_track
+
+if TYPE_CHECKING:
+    from leaderboard.recipe import Recipe
+
+METHODS = ("mean", "ranks", "weighted", "greedy", "stacking")
+
+
+def add_ensemble(command: argparse.ArgumentParser) -> None:
+    """The arguments of `leaderboard ensemble`, beside --track."""
+    command.add_argument("files", metavar="TABLE", nargs="+", help="prediction tables (.parquet)")
+    command.add_argument("--out", type=Path, metavar="TABLE", required=True, help="prediction table to write")
+    command.add_argument("--overwrite", action="store_true", help="replace the outputs if they exist")
+    methods = "mean: of probabilities (the default); ranks: mean of ranks; weighted: closed-form weights; greedy: "
+    methods += "selection with replacement (Caruana); stacking: ridge regression. The last three choose by labels"
+    command.add_argument("--method", choices=METHODS, default="mean", help=methods)
+    command.add_argument("--logits", action="store_true", help="average logits and not probabilities")
+    per = "what shares one choice of weights (%(default)s); column: each unit, each class, valence and arousal"
+    command.add_argument("--per", choices=("track", "task", "column"), default="task", help=per)
+    command.add_argument("--picks", type=_positive, default=25, help="picks of greedy selection (%(default)s)")
+    command.add_argument("--bags", type=_natural, default=0, help="greedy selections, each of a random half; 0: one")
+    ridge = "penalty of weighted and stacking, as a share of the members' variance (%(default)s)"
+    command.add_argument("--ridge", type=_share, default=0.01, help=ridge)
+    folds = "folds of videos that check a choice (%(default)s)"
+    command.add_argument("--folds", type=_several, default=5, help=folds)
+    command.add_argument("--seed", type=int, default=0, help="of folds and bags (%(default)s)")
+    command.add_argument("--recipe", type=Path, metavar="FILE", help="write how it was made (default: OUT.recipe.json)")
+    replay = "make the ensemble of a recipe again; the tables are those of its members, in its order, or MEMBER=TABLE"
+    command.add_argument("--replay", type=Path, metavar="FILE", help=replay)
+    command.add_argument("--json", action="store_true", help="print the recipe as one line of JSON")
+
+
+def ensemble(arguments: Namespace) -> int:
+    """`leaderboard ensemble`: make an ensemble and its recipe, or replay one."""
+    from abaw.predictions import write_predictions
+    from leaderboard.blending import Method
+    from leaderboard.ensemble import as_table
+    from leaderboard.making import make
+    from leaderboard.members import read_members
+    from leaderboard.recipe import predict, read_recipe, to_json
+
+    track, out = get_track(arguments.track), Path(arguments.out)
+    target = None if arguments.replay else arguments.recipe or out.with_name(out.name + ".recipe.json")
+    _check_free([path for path in (out, target) if path], arguments.overwrite)
+    if arguments.replay:
+        recipe = read_recipe(arguments.replay, track)
+        files = _files_of(recipe.members, arguments.files, arguments.replay)
+        members = read_members(files, track)
+        predicted = predict(recipe, members)
+        print("".join(f"{name} <- {path}\n" for name, path in files.items()), end="", file=sys.stderr)
+    else:
+        if repeated := sorted({path for path in arguments.files if arguments.files.count(path) > 1}):
+            raise refuse(repeated[0], "is given more than once; name each table once")
+        fields = ("logits", "per", "picks", "bags", "ridge")
+        method = Method(name=arguments.method, **{name: getattr(arguments, name) for name in fields})
+        members = read_members({path: Path(path) for path in arguments.files}, track)
+        recipe, predicted = make(members, method, folds=arguments.folds, seed=arguments.seed)
+    table = as_table(members, predicted, recipe.members)
+    write_predictions(table, out)
+    if target:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(to_json(recipe), encoding="utf-8")
+    if arguments.json:
+        print(json.dumps(json.loads(to_json(recipe))))
+    else:
+        print(f"{out}: {table.num_rows:,} rows, the {_title(recipe)} of {len(recipe.members)} tables")
+        _print_scores(recipe)
+    return 0
+
+
+def add_soup(command: argparse.ArgumentParser) -> None:
+    """The arguments of `leaderboard soup`."""
+    command.add_argument("files", metavar="WEIGHTS", nargs="+", type=Path, help="checkpoints (.safetensors)")
+    command.add_argument("--out", type=Path, metavar="WEIGHTS", required=True, help="checkpoint to write")
+    command.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    greedy = "greedy soup: a checkpoint stays only if the score does not fall; COMMAND scores the file put for {} and "
+    greedy += "prints the score last, for instance 'sh score.sh {}'. Without it: the mean of all checkpoints"
+    command.add_argument("--greedy", metavar="COMMAND", help=greedy)
+
+
+def soup(arguments: Namespace) -> int:
+    """`leaderboard soup`: the mean of checkpoints, of all or of those that help."""
+    from leaderboard.soup import greedy_soup, score_with, write_soup
+
+    _check_free([arguments.out], arguments.overwrite)
+    files = list(arguments.files)
+    if arguments.greedy:
+        steps = greedy_soup(files, lambda path: score_with(arguments.greedy, path))
+        for step in steps:
+            print(f"{step.score:.4f}  {'kept' if step.kept else 'left out'}  {step.path}")
+        files = [step.path for step in steps if step.kept]
+    write_soup(files, arguments.out)
+    print(f"{arguments.out}: the mean of {len(files)} of {len(arguments.files)} checkpoints")
+    return 0
+
+
+def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
+    taken = [path for path in paths if path.exists() and not overwrite]
+    if taken:
+        message = "exists already; name another --out, or replace it with --overwrite"
+        raise BadInput([Problem(path=str(path), message=message) for path in taken])
+
+
+def _files_of(members: Sequence[str], given: Sequence[str], recipe: Path) -> dict[str, Path]:
+    """The table of each member: MEMBER=TABLE by name, or all of them in the recipe's order."""
+    named = {name: text[len(name) + 1 :] for text in given for name in members if text.startswith(f"{name}=")}
+    if len(named) == len(given) == len(members):
+        return {name: Path(named[name]) for name in members}
+    if named or len(given) != len(members):
+        expected = f"{len(members)} tables in this order, or each as MEMBER=TABLE: {', '.join(members)}"
+        raise refuse(recipe, f"{len(given)} tables are given, {len(named)} of them by a member's name; give {expected}")
+    return dict(zip(members, map(Path, given), strict=True))
+
+
+def _title(recipe: "Recipe") -> str:
+    method = recipe.method
+    what = {"mean": "mean", "ranks": "mean of ranks", "weighted": "weighted mean", "greedy": "greedy selection"}
+    return what.get(method.name, "stacking") + (" of logits" if method.logits else "")
+
+
+def _print_scores(recipe: "Recipe") -> None:
+    if recipe.scores is None:
+        return
+    scores, key = recipe.scores, recipe.track.score
+    if scores.outer is None:
+        print(f"{key} {scores.inner:.4f}; best member {scores.best_single:.4f} ({scores.best_member})")
+    else:
+        print(f"{key} of the plain mean {scores.mean:.4f}; best member {scores.best_single:.4f} ({scores.best_member})")
+        print(f"{key} inner {scores.inner:.4f}, outer (by video) {scores.outer:.4f}, gap {scores.gap:+.4f}")
+    for name, value in sorted(scores.leave_one_out.items(), key=lambda pair: -pair[1]):
+        shares = [share_MC[recipe.members.index(name)].mean() for share_MC in recipe.weights.share.values()]
+        print(f"  weight {sum(shares) / len(shares):.3f}  without it {-value:+.4f}  {name}")
+    if recipe.left_out:
+        print(f"  no weight: {', '.join(recipe.left_out)}")
+
+
+def _positive(text: str) -> int:
+    return _at_least(text, 1)
+
+
+def _several(text: str) -> int:
+    return _at_least(text, 2)
+
+
+def _natural(text: str) -> int:
+    return _at_least(text, 0)
+
+
+def _at_least(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from {least}")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 0")
+    return value

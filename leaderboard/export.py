@@ -1,0 +1,128 @@
+"""`leaderboard export`: the organisers' files from prediction tables, with no board: one file, a folder, or a zip.
+
+The file has the template's rows, order and line ends. The folder is ABAW3's form: a `<video>.txt` for each video, with
+the annotation's header and one prediction a video frame.
+Legend: M rows of the template, D label columns.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+import pyarrow as pa
+
+from abaw.predictions import read_predictions
+from abaw.problems import BadInput, Problem, refuse
+from abaw.tracks import Track
+from leaderboard.ensemble import mean_of, members_of
+from leaderboard.images import count_videos, looks_like_a_row, places
+from leaderboard.manifest import Staged, commit_of, manifest_path, tool_version
+from leaderboard.official import decided_rows, official_bytes
+from leaderboard.templates import line_end, read_template
+
+Form = Literal["file", "abaw3"]
+ZIP = ".zip"
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""Date of the files in a zip: the same predictions are the same bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written."""
+
+    out: Path
+    manifest: Path
+    rows: int
+    videos: int
+    filled: int
+    """Rows without a prediction, filled from their neighbours in time."""
+
+
+def export(
+    files: Sequence[Path], track: Track, template: Path, out: Path, *, form: Form = "file", overwrite: bool = False
+) -> Exported:
+    """Write the mean of prediction tables in the organisers' form, as `out` ending in .zip, as a file or as a folder.
+
+    BadInput when tables do not go together, when a video has no prediction, or when an output exists.
+    """
+    if form == "abaw3" and (len(track.tasks) > 1 or not track.folders):
+        raise refuse(template, f"track {track.name} has no form of one file a video; expected expr, au or va")
+    manifest = manifest_path(out)
+    if taken := [path for path in (out, manifest) if path.exists() and not overwrite]:
+        message = "exists already; name another --out, or replace it with --overwrite"
+        raise BadInput([Problem(path=str(path), message=message) for path in taken])
+    tables = {str(path): read_predictions(path, track) for path in files}
+    table = next(iter(tables.values())) if len(tables) == 1 else mean_of(tables, track)
+    rows = _every_frame(template, track, table) if form == "abaw3" else read_template(template, track)
+    labels_MD, filled = decided_rows(table, rows, track, files[0])
+    end = line_end(template)
+    if form == "abaw3":
+        contents = _per_video(rows, [track.tasks[0].format(row_D) for row_D in labels_MD], track, end)
+    else:
+        contents = {f"{out.stem}.txt": official_bytes(rows, labels_MD, track, end=end)}
+    written = {out: _zipped(contents)} if out.suffix == ZIP else {out / name: data for name, data in contents.items()}
+    if form == "file" and out.suffix != ZIP:
+        written = {out: next(iter(contents.values()))}
+    _check_leftovers(out, written)
+    content = {
+        "schema": 1,
+        "track": track.name,
+        "form": form,
+        "sha256": {path.name: hashlib.sha256(data).hexdigest() for path, data in written.items()},
+        "rows": len(rows),
+        "videos": count_videos(rows["image"]),
+        "filled_rows": filled,
+        "members": members_of(table) or list(tables),
+        "commit": commit_of(files),
+        "tool_version": tool_version(),
+    }
+    with Staged({**written, manifest: (json.dumps(content, indent=2) + "\n").encode()}) as staged:
+        staged.publish()
+    return Exported(out=out, manifest=manifest, rows=len(rows), videos=count_videos(rows["image"]), filled=filled)
+
+
+def _every_frame(template: Path, track: Track, table: pa.Table) -> pl.DataFrame:
+    """Rows for frames 1 to the last of each video: of a list of names, the last predicted one; else the last asked for.
+
+    The organisers' list for this form names videos only, so that nothing but the predictions says how long they are.
+    """
+    lines = template.read_bytes().decode("utf-8-sig").split("\n") if template.is_file() else []
+    names = [line.strip().rstrip(",").removesuffix(".txt") for line in lines if line.strip()]
+    if names and not any(looks_like_a_row(name) for name in names):
+        predicted = pl.DataFrame({"video": table["video"].to_pylist(), "frame": table["frame"].to_pylist()})
+        last = predicted.group_by("video").agg(pl.col("frame").max())
+        ends = pl.DataFrame({"video": names}).join(last, on="video", how="left", maintain_order="left")
+        ends = ends.with_columns(pl.col("frame").fill_null(1))
+    else:
+        asked = places(read_template(template, track)["image"])
+        ends = asked.group_by("video", maintain_order=True).agg(pl.col("frame").max())
+    image = [f"{video}/{frame:05d}.jpg" for video, last in ends.iter_rows() for frame in range(1, last + 1)]
+    return pl.DataFrame({"image": pl.Series(image, dtype=pl.String)})
+
+
+def _per_video(rows: pl.DataFrame, lines: Sequence[str], track: Track, end: str) -> dict[str, bytes]:
+    """The files of ABAW3's form by name."""
+    by_video: dict[str, list[str]] = {}
+    for video, line in zip(places(rows["image"])["video"], lines, strict=True):
+        by_video.setdefault(video, [",".join(track.tasks[0].columns)]).append(line)
+    return {f"{video}.txt": (end.join(own) + end).encode() for video, own in by_video.items()}
+
+
+def _zipped(contents: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in contents.items():
+            archive.writestr(zipfile.ZipInfo(name, ZIP_DATE), data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _check_leftovers(out: Path, written: Mapping[Path, bytes]) -> None:
+    """A folder must not keep files of an earlier export beside the new ones."""
+    if out.is_dir() and (others := sorted(path for path in out.iterdir() if path not in written)):
+        raise refuse(out, f"holds other files ({', '.join(path.name for path in others[:5])}); name an empty folder")
