@@ -154,7 +154,8 @@ def estimate(results: list[dict]) -> list[str]:
     lines = [
         f"From the run of {large['frames']:,} frames: {a_core:,.0f} frames/s a core (so many frames / seconds / "
         f"{cores} cores), {a_frame:,.0f} bytes a frame; from the smallest and the largest run: {slope:,.0f} bytes of "
-        "the driver a frame, which is the frame table itself (names, paths, labels). A task holds 1,024 images and "
+        "the driver a frame, which is the frame table itself (names, paths, labels). A task holds 1,024 images or "
+        "256 MiB and "
         "does not depend on the number of frames.",
         "",
         "| frames | cores | time = frames / (cores x frames/s a core) | bytes written | driver |",
