@@ -65,6 +65,8 @@ def _size(path: Path) -> int:
 
 def epoch_line(values: dict[str, Any]) -> str:
     """One line of `metrics.jsonl` for a person."""
+    if "started_from" in values:
+        return "\n".join(f"{values['job']}: {line}" for line in values["started_from"])
     head = f"{values['job']}: epoch {values['epoch']}/{values['epochs']}"
     if "went_back_to_epoch" in values:
         return f"{head}  diverged: going on from epoch {values['went_back_to_epoch']}, rate x {values['rate']:g}"

@@ -87,6 +87,16 @@ def test_the_seed_changes_trainings_and_not_the_data(tmp_path):
     assert changed >= {"folds", "pretrain", "finetune/pretrained/fold-0", "board"}
 
 
+def test_what_a_network_starts_from_is_told_line_by_line():
+    values = {
+        "job": "finetune",
+        "epoch": 1,
+        "epochs": 4,
+        "started_from": ["encoder: a.pth: loaded 3 of 4", "missing: x"],
+    }
+    assert epoch_line(values) == "finetune: encoder: a.pth: loaded 3 of 4\nfinetune: missing: x"
+
+
 def test_an_epoch_is_told_in_one_line():
     values = {
         "job": "pretrain", "epoch": 1, "epochs": 4, "loss": 3.0, "loss/va": 1.0, "loss/au": 2.0,

@@ -7,7 +7,7 @@ uninterrupted one would have seen.
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class Training:
         if job.track is not None:
             check_track(manifest, job.track)
         self.preprocessing = manifest.preprocessing
-        self._load_starts()
+        self.started_from = self._load_starts()
         self.system.to(worker.device)
         self.stepper = Stepper(self.system, settings, seed=job.seed, worker=worker)
         self.average = self.stepper.average
@@ -114,9 +114,9 @@ class Training:
         self.total = total_steps(settings, steps_per_epoch=self.steps)
         self.epochs = -(-self.total // self.steps)
 
-    def _load_starts(self) -> None:
-        """Load what the job's networks start from, and tell what came in."""
-        trunks = self.system.trunks()
+    def _load_starts(self) -> list[str]:
+        """Load what the job's networks start from; returns what came in, a line each."""
+        trunks, lines = self.system.trunks(), list[str]()
         for name, source in self.job.init.items():
             if name not in trunks:
                 known = ", ".join(trunks) or "none"
@@ -124,9 +124,8 @@ class Training:
             if source.endswith(".safetensors"):
                 check_preprocessing(Path(source), self.preprocessing)
             report = load_start(trunks[name], source, at_least=self.job.at_least)
-            if self.worker.rank == 0:
-                for line in report.lines():
-                    LOG.warning("%s: %s: %s", self.job.name, name, line)
+            lines += [f"{name}: {line}" for line in report.lines()]
+        return lines
 
     def run(self) -> None:
         """Train from the present position to the last step, with a checkpoint after each epoch.
@@ -134,6 +133,8 @@ class Training:
         Raises ValueError when training diverges again after going back once.
         """
         settings = self.job.optimisation
+        if self.started_from:
+            self._log(self.position.epoch, {"started_from": self.started_from})
         self._save(self.position)
         while self.position.epoch < self.epochs:
             epoch = self.position.epoch
@@ -265,7 +266,7 @@ class Training:
                 write_over_workers(table, folder / epoch / f"{name}.parquet", self.worker)
         return summary | {"kept": kept}
 
-    def _log(self, epoch: int, values: dict[str, float]) -> None:
+    def _log(self, epoch: int, values: Mapping[str, object]) -> None:
         """Append a line to metrics.jsonl: the driver shows it, and a person can plot it."""
         if self.worker.rank == 0:
             line = {"job": self.job.name, "epoch": epoch + 1, "epochs": self.epochs, **values}

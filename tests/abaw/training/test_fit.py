@@ -1,5 +1,6 @@
 """Two DDP workers of Ray Train: jobs share one group, nothing waits for ever, scores are merged exactly."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,8 @@ def test_two_workers_of_two_decoders_train_two_jobs_in_one_group_on_two_cpus(sha
     )
     resources = Resources(workers=2, loading=Loading(decoders=2))
     fit_together([first, second], resources=resources, scratch=tmp_path / "ray")
+    told = json.loads((second.folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert "100 % of the network's values" in told["started_from"][0]
     for job in (first, second):
         held_out = read_predictions(job.folder / "predictions" / "held_out.parquet", MTL)
         assert held_out.num_rows == 48
