@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-cluster check bench clean
+.PHONY: demo test test-slow test-cluster check bench clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
@@ -21,6 +21,9 @@ demo: .venv/.installed  ## the whole line on the embedded faces, in minutes
 
 test: .venv/.installed-dev  ## the default tests, under 12 minutes on two cores
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: .venv/.installed-dev  ## tests of half a minute or more each
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-cluster: .venv/.installed-dev  ## tests that start a Ray head with its dashboard
 	$(BIN)/python -m pytest -m cluster $(ARGS)

@@ -58,6 +58,7 @@ def test_a_refusal_in_a_ray_data_task_is_told_line_by_line(local_ray, capsys):
     assert told(raised.value, capsys) == TWO_LINES
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_refusal_in_a_training_worker_is_told_and_leaves_nothing_complete(local_ray, tmp_path, capsys):
     shards = tmp_path / "shards"

@@ -1,4 +1,4 @@
-"""Every system and every track from files to predictions, each at the size for tests. Minutes: `pytest -m slow`."""
+"""Every system and every track from files to predictions at the size for tests. Half an hour: `pytest -m systems`."""
 
 import json
 
@@ -11,7 +11,7 @@ from abaw.tracks import get_track
 from experiments.cli import run
 from experiments.registry import TABLES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.systems, pytest.mark.timeout(900)]
 
 ON_FACES = (
     "mae_face_expr_debug",

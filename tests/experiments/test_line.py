@@ -75,6 +75,7 @@ def test_a_delivery_of_ones_own_runs_on_the_official_split(runs, tmp_path, capsy
     assert all(entry["status"] == "valid" and entry["score"] is not None for entry in entries)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_prepared_shards_are_trained_on_as_they_are(runs, tmp_path, capsys):
     (faces,) = (runs / "demo_debug").glob("prepare-*/faces")

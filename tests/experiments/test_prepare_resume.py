@@ -56,6 +56,7 @@ def assert_goes_on(command, out, notes):
     return code
 
 
+@pytest.mark.slow
 def test_videos(local_ray, write_video, tmp_path):
     root, out = tmp_path / "in", tmp_path / "out"
     root.mkdir()
@@ -66,6 +67,7 @@ def test_videos(local_ray, write_video, tmp_path):
     assert len(contents(out / "crops")) == 500
 
 
+@pytest.mark.slow
 def test_aligned_images(local_ray, astronaut_HWC, face_task, tmp_path, monkeypatch):
     monkeypatch.setattr(clean_images, "GROUP", GROUP)
     root, out = tmp_path / "in", tmp_path / "out"

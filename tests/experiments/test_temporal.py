@@ -32,7 +32,7 @@ def finished(local_ray, tmp_path_factory):
     return folder / "temporal_mtl_debug", {entry["name"]: entry for entry in read_result(board)["entries"]}
 
 
-@pytest.mark.slow
+@pytest.mark.systems
 @pytest.mark.timeout(900)
 def test_the_board_has_the_head_beside_its_network(finished):
     _, entries = finished
@@ -41,7 +41,7 @@ def test_the_board_has_the_head_beside_its_network(finished):
     assert {entry["status"] for entry in entries.values()} == {"valid"}
 
 
-@pytest.mark.slow
+@pytest.mark.systems
 @pytest.mark.timeout(900)
 def test_each_fold_has_its_own_features_and_is_scored_on_videos_that_neither_network_saw(finished):
     folder, _ = finished

@@ -131,6 +131,7 @@ print(json.dumps({name: asdict(result) for name, result in found.items()}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_ray_of_its_own_with_one_cpu_finds_the_same(found, tmp_path):
     table, results = found
