@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 from abaw.tracks import Task, Track
@@ -100,30 +101,42 @@ def score_columns(track: Track) -> dict[str, str]:
     return parts | {heading: track.score}
 
 
-def render(board: Sequence[Row], track: Track) -> Table:
-    """The ranked entries as a table to print with rich.
+def render(board: Sequence[Row], track: Track) -> Group:
+    """The ranked entries as a table to print with rich, which fits 80 columns.
 
-    With an eight-letter name it fits 80 columns, unless there is more to say: the share of filled rows, the public
-    score after the reveal, the three scores of what was tuned. Author, date, commit and more are in `Row.as_json`.
+    Below it a second one where there is more to say: the share of filled rows, the public score after the reveal, the
+    three scores of what was tuned. Author, date, commit and more are in `Row.as_json`.
     """
     columns = score_columns(track)
-    extra = _extra_columns(board, track)
-    table = Table()
-    table.add_column("#", justify="right")
-    table.add_column("entry", overflow="fold", min_width=8)
-    for heading in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("95 %", "frames", *extra):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _table((*columns, "95 %", "frames"))
     for row in board:
         if row.rank is not None:
             scores = [f"{row.metrics[key]:.4f}" if key in row.metrics else "" for key in columns.values()]
-            name = f"{row.name} (baseline)" if row.baseline else row.name
             sure = "–".join(f"{end:.2f}" for end in row.intervals.get(track.score, ()))
-            more = [cells[row.name] for cells in extra.values()]
-            cells = [str(row.rank), name, *scores, sure, f"{row.frames:,}", *more]
-            table.add_row(*(cell.replace("[", r"\[") for cell in cells), style="dim" if row.baseline else None)
+            _add(table, row, *scores, sure, f"{row.frames:,}")
+    extra = _extra_columns(board, track)
+    if not extra:
+        return Group(table)
+    more = _table(tuple(extra))
+    for row in board:
+        if row.rank is not None:
+            _add(more, row, *(cells[row.name] for cells in extra.values()))
+    return Group(table, more)
+
+
+def _table(headings: Sequence[str]) -> Table:
+    table = Table()
+    table.add_column("#", justify="right")
+    table.add_column("entry", overflow="fold", min_width=8)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
+
+
+def _add(table: Table, row: Row, *values: str) -> None:
+    name = f"{row.name} (baseline)" if row.baseline else row.name
+    cells = [cell.replace("[", r"\[") for cell in (str(row.rank), name, *values)]
+    table.add_row(*cells, style="dim" if row.baseline else None)
 
 
 def unranked_lines(board: Sequence[Row], track: Track) -> list[str]:

@@ -11,7 +11,7 @@ from abaw.tracks import TRACKS, Track, get_track
 from leaderboard import board, store
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from leaderboard.compare import Comparison, Contender
     from leaderboard.schema import Rules
@@ -91,7 +91,7 @@ def reveal(arguments: Namespace) -> int:
     return show(arguments)
 
 
-def print_table(table: "Table") -> None:
+def print_table(table: "RenderableType") -> None:
     """Print a table as wide as the terminal, or as `PLAIN_WIDTH` where there is none."""
     from rich.console import Console
 
