@@ -9,6 +9,7 @@ from abaw.systems.cotex import MaskedCotex, masked_batch_size
 from abaw.systems.mae import MaePretraining
 from abaw.training.fit import Resources
 from abaw.training.optimisation import Optimisation
+from experiments.mae_face import PRETRAIN
 from experiments.recipe import Delivery, Recipe
 from experiments.sizes import debug
 from experiments.variants import PaperTable, Row
@@ -31,9 +32,7 @@ def cotex_lsd() -> Recipe:
         folds=0,
         starts=("pretrained",),
         pretraining=MaePretraining(mae=MaeConfig(encoder=BASE, loss="l2", mask_ratio=0.75)),
-        pretrain=Optimisation(
-            epochs=800, warmup_epochs=40, batch_size=4096, lr=2.4e-3, augmentation=Augmentation(crop_scale=0.5)
-        ),
+        pretrain=PRETRAIN,
         system=MaskedCotex(encoder=VitConfig(size="base", image_size=224, drop_path=0.1), mask_ratio=0.75),
         finetune=Optimisation(
             epochs=6,

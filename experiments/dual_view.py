@@ -12,6 +12,7 @@ from abaw.systems.dual_view import DualView, SingleView
 from abaw.systems.mae import MaePretraining
 from abaw.training.fit import Resources
 from abaw.training.optimisation import Optimisation
+from experiments.mae_face import PRETRAIN
 from experiments.recipe import START, Delivery, Pass, Recipe
 from experiments.sizes import debug
 from experiments.variants import PaperTable, Row
@@ -44,9 +45,7 @@ def dual_view_expr() -> Recipe:
         folds=0,
         starts=("pretrained",),
         pretraining=MaePretraining(mae=MaeConfig(encoder=BASE, loss="l1", mask_ratio=0.75)),
-        pretrain=Optimisation(
-            epochs=800, warmup_epochs=40, batch_size=4096, lr=2.4e-3, augmentation=Augmentation(crop_scale=0.5)
-        ),
+        pretrain=PRETRAIN,
         passes=(
             Pass(name="face", system=SingleView(encoder=BASE), optimisation=OPTIMISATION),
             Pass(name="parts", system=SingleView(encoder=BASE, regions=("eyes", "mouth")), optimisation=OPTIMISATION),

@@ -10,6 +10,7 @@ from abaw.systems.emma import Emma
 from abaw.systems.mae import MaePretraining
 from abaw.training.fit import Resources
 from abaw.training.optimisation import Optimisation
+from experiments.mae_face import PRETRAIN
 from experiments.recipe import START, Delivery, Pass, Recipe
 from experiments.sizes import debug
 from experiments.variants import PaperTable, Row
@@ -35,9 +36,7 @@ def emma_mtl() -> Recipe:
         folds=0,
         starts=("pretrained",),
         pretraining=MaePretraining(mae=MaeConfig(encoder=BASE, loss="l2", mask_ratio=0.75)),
-        pretrain=Optimisation(
-            epochs=800, warmup_epochs=40, batch_size=4096, lr=2.4e-3, augmentation=Augmentation(crop_scale=0.5)
-        ),
+        pretrain=PRETRAIN,
         passes=(
             Pass(
                 name="dan",
