@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-cluster check bench clean
+.PHONY: demo test test-slow test-cluster test-faults test-browser test-postgres check bench mutants clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
@@ -22,20 +22,33 @@ demo: .venv/.installed  ## the whole line on the embedded faces, in minutes
 test: .venv/.installed-dev  ## the default tests, under 12 minutes on two cores
 	$(BIN)/python -m pytest $(ARGS)
 
-test-slow: .venv/.installed-dev  ## tests of half a minute or more each
+test-slow: .venv/.installed-dev  ## tests that the default run has no time for, half an hour
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-cluster: .venv/.installed-dev  ## tests that start a Ray head with its dashboard
-	$(BIN)/python -m pytest -m cluster $(ARGS)
+test-cluster: .venv/.installed-dev  ## jobs on a Ray head with its dashboard; without Chromium
+	$(BIN)/python -m pytest -m 'cluster and not browser' $(ARGS)
 
-check: .venv/.installed-dev  ## lint, format, types, layers
+test-faults: .venv/.installed-dev  ## what a training survives, on four nodes of one machine
+	$(BIN)/python -m pytest -m faults $(ARGS)
+
+test-browser: .venv/.installed-dev  ## tests of the report in headless Chromium; on Debian: apt install chromium
+	$(BIN)/python -m pytest -m browser $(ARGS)
+
+test-postgres: .venv/.installed-dev  ## the store on a PostgreSQL that the tests start; on Debian: apt install postgresql
+	$(BIN)/python -m pytest -m postgres $(ARGS)
+
+check: .venv/.installed-dev  ## lint, format, types, layers, what is known to be unsafe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive platform experiments leaderboard docs hatch_build.py
 
-bench: .venv/.installed-dev  ## what is measured, against whom: see benchmarks/
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: .venv/.installed-dev  ## what is measured, against whom, in short: docs/bench.md
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+mutants: .venv/.installed-dev  ## do the tests notice broken code? docs/mutants.md
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 clean:  ## caches and the environment; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,8 @@ import ray
 import simplejpeg
 import torch
 import torch.distributed as dist
+from account import account, commit, section
+from targets import target
 from torch.utils.data import DataLoader, Dataset
 
 from abaw.data.batches import FrameSource, batches
@@ -40,6 +41,8 @@ ROUNDS, TURN, WARM, EPOCHS = 7, 100, 12, 3
 and whole epochs."""
 OURS, FILES, COLUMN = "ours", "DataLoader, 2 workers, JPEG files", "DataLoader, 2 workers, one Arrow column"
 CEILING, TWO = "two threads that only decode", "ours, two DDP consumers together"
+GOALS = {FILES: 1.0, COLUMN: 0.9, CEILING: 0.75, TWO: 0.9}
+"""Least shares."""
 PAGE = Path(__file__).parents[1] / "docs" / "data-speed.md"
 
 
@@ -271,9 +274,7 @@ def measure(folder: Path, jpegs: list[bytes], frames: int) -> dict[str, Any]:
         "frames": frames,
         "kB an image": round(statistics.mean(len(jpeg) for jpeg in jpegs) / 1000, 2),
         "cores": os.cpu_count(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=PAGE.parent, capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "commit": commit(),
         "images/s": {name: round(statistics.median(of)) for name, of in rates.items()},
         "ours, as a share of it": {name: spread(rates, name) for name in (FILES, COLUMN, CEILING)},
         "two consumers / one": spread(rates, OURS, TWO),
@@ -288,10 +289,15 @@ def spread(rates: dict[str, list[float]], base: str, name: str | None = None) ->
     return [round(value, 3) for value in (statistics.median(ratios), min(ratios), max(ratios))]
 
 
+def shares_of(figures: dict[str, Any]) -> dict[str, list[float]]:
+    """Median, least and most of our rate as a share of each contender's, and of two consumers' as one of one."""
+    return figures["ours, as a share of it"] | {TWO: figures["two consumers / one"]}
+
+
 def page(figures: dict[str, Any]) -> str:
     """The figures as Markdown."""
-    shares = figures["ours, as a share of it"] | {TWO: figures["two consumers / one"]}
-    goals = {FILES: "1", COLUMN: "0.9", CEILING: "0.75", TWO: "0.9, of one consumer"}
+    shares = shares_of(figures)
+    goals = {name: str(goal) for name, goal in GOALS.items()} | {TWO: f"{GOALS[TWO]}, of one consumer"}
     lines = [
         "# Speed of the batches",
         "",
@@ -313,6 +319,7 @@ def page(figures: dict[str, Any]) -> str:
     lines += [f"| {name} | {value} |" for name, value in figures["start-up, seconds"].items()]
     lines += ["", "| what | value |", "|---|---:|"]
     lines += [f"| {name} | {value} |" for name, value in figures["epochs"].items()]
+    lines += section(figures["accounts"])
     return "\n".join(lines) + "\n"
 
 
@@ -324,7 +331,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         figures = measure(folder, prepare(folder, arguments.frames), arguments.frames)
-    print(json.dumps(figures))
+    targets = [
+        target(
+            f"ours against {name}" if name != TWO else f"{TWO}, against one", share[0], rounds=share, least=GOALS[name]
+        )
+        for name, share in shares_of(figures).items()
+    ]
+    ours_s, decode_s = (1 / figures["images/s"][name] for name in (OURS, CEILING))
+    spent = {"decoding": decode_s, "all else": ours_s - decode_s}
+    limit = f"{CEILING}, {1 / decode_s:,.0f} images/s"
+    figures["accounts"] = [account("an image of a batch", spent, limit=limit, limit_s=decode_s)]
+    print(json.dumps(figures | {"targets": targets}))
     if arguments.write:
         PAGE.write_text(page(figures))
 

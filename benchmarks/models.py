@@ -11,7 +11,8 @@ The others are not among our dependencies; install them beside them, in a folder
     pip install --no-deps --target FOLDER "transformers>=5.23" "lightly>=1.6" "tokenizers>=0.23.1,<0.24"
     PYTHONPATH=FOLDER python benchmarks/models.py
 
-It prints one line of JSON; `--write` also writes docs/models-speed.md. `--compile` adds ours under torch.compile.
+It prints one line of JSON; `--write` also writes docs/models-speed-DEVICE.md. `--compile` adds ours under
+torch.compile.
 """
 
 import argparse
@@ -19,7 +20,6 @@ import importlib.util
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -30,7 +30,9 @@ from typing import Any
 os.environ["KINETO_LOG_LEVEL"] = "5"
 
 import torch
+from account import Account, account, commit
 from mae_contenders import Contender, Inputs, compiled, lightly_mae, ours, transformers_mae
+from targets import Target, target
 from torch.autograd import DeviceType
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
@@ -41,9 +43,11 @@ from abaw.models.vit import Size, VitConfig
 
 OURS, COMPILED, HUGGING, LIGHTLY = "ours", "ours, torch.compile", "transformers", "lightly"
 MATRIX = "products of large matrices"
-SIDE = 2048
+GOALS = {"tiny": 1.0, "base": 1.2}
+"""Least ratios, by encoder."""
+SIDES = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices whose product gives the machine's matrix rate."""
-PAGE = Path(__file__).parents[1] / "docs" / "models-speed.md"
+DOCS = Path(__file__).parents[1] / "docs"
 KINDS = {  # of operations, by a part of their name
     "matrix products": ("aten::mm", "addmm", "aten::bmm"),
     "attention": ("scaled_dot_product", "_flash_attention", "_efficient_attention", "_cudnn_attention"),
@@ -69,7 +73,11 @@ CASES = {
         Case(size="base", batch=8, steps=1),
         Case(size="base", batch=16, steps=1),
     ],
-    "cuda": [Case(size="tiny", batch=256, steps=10), Case(size="base", batch=128, steps=10)],
+    "cuda": [
+        Case(size="tiny", batch=256, steps=10),
+        Case(size="base", batch=128, steps=10),
+        Case(size="base", batch=512, steps=3),
+    ],
 }
 
 
@@ -110,7 +118,9 @@ def seconds(work: Callable[[], object], device: str) -> float:
 
 def matrix_product(device: str) -> Callable[[], object]:
     """One product of two square matrices, in the precision of the steps."""
-    one, other = torch.randn(2, SIDE, SIDE, device=device).to(torch.bfloat16 if device == "cuda" else torch.float32)
+    one, other = torch.randn(2, SIDES[device], SIDES[device], device=device)
+    if device == "cuda":
+        one, other = one.bfloat16(), other.bfloat16()
     return lambda: one @ other
 
 
@@ -151,7 +161,7 @@ def measure(case: Case, device: str, rounds: int, *, compile_too: bool) -> dict[
         for name in order:
             taken[name].append(seconds(turns[name], device))
     step = {name: statistics.median(taken[name]) / case.steps for name in contenders}
-    rate = 2 * SIDE**3 / statistics.median(taken[MATRIX])
+    rate = 2 * SIDES[device] ** 3 / statistics.median(taken[MATRIX])
     return {
         "size": case.size,
         "batch": case.batch,
@@ -167,6 +177,33 @@ def measure(case: Case, device: str, rounds: int, *, compile_too: bool) -> dict[
         "floor, share of our step": round(work[OURS] / rate / step[OURS], 3),
         "shares of our step": kinds_of_time(contenders[OURS], inputs, device),
     }
+
+
+def targets(cases: list[dict[str, Any]]) -> list[Target]:
+    """Ours against each of the others."""
+    return [
+        target(
+            f"pre-training step of ViT-{case['size'].title()}, batch {case['batch']}, against {name}",
+            ratio[0],
+            rounds=ratio,
+            least=GOALS[case["size"]],
+        )
+        for case in cases
+        for name, ratio in case["ours, as a multiple of it"].items()
+    ]
+
+
+def accounts(cases: list[dict[str, Any]]) -> list[Account]:
+    """Where our step goes, against the matrix products alone."""
+    return [
+        account(
+            f"step of ViT-{case['size'].title()}, batch {case['batch']}",
+            case["shares of our step"],
+            limit=f"matrix products, {case['matrix rate, GFLOP/s']:,.0f} GFLOP/s",
+            limit_s=case["floor, share of our step"],
+        )
+        for case in cases
+    ]
 
 
 def turn(contender: Contender, inputs: Inputs, steps: int) -> Callable[[], None]:
@@ -197,7 +234,7 @@ def page(figures: dict[str, Any]) -> str:
     lines = [
         "# Speed of pre-training",
         "",
-        f"Written by `python benchmarks/models.py --write` at commit {figures['commit']}, on {figures['machine']},",
+        f"Written by `{figures['command']}` at commit {figures['commit']}, on {figures['machine']},",
         f"in {figures['precision']}. A step of the masked autoencoder: forward, backward and AdamW, images of 224x224,",
         "mask ratio 0.75. Equal weights, images and masks; losses agree to 1e-5. Each runs as its users run it: the",
         "others with the AdamW that torch gives when nothing is asked for, ours with the fused one of our training.",
@@ -214,7 +251,8 @@ def page(figures: dict[str, Any]) -> str:
             lines.append(f"| ViT-{case['size'].title()} | {case['batch']} | {name} | {rate:,} | {shown} | {work:,} |")
     lines += ["", "## Where our step goes", ""]
     lines += ["The floor is the time that the matrix products alone would take, at the rate that this machine reached"]
-    lines += [f"in the same rounds on matrices of {SIDE} x {SIDE}. The goals: 1.2 at ViT-Base, 1 elsewhere.", ""]
+    side = f"{figures['side']} x {figures['side']}"
+    lines += [f"in the same rounds on matrices of {side}. The goals: {GOALS['base']} at ViT-Base, 1 elsewhere.", ""]
     kinds = list(figures["cases"][-1]["shares of our step"])
     lines += [f"| encoder | batch | matrix rate, GFLOP/s | floor / our step | {' | '.join(kinds)} |"]
     lines += ["|---|---:|---:|---:|" + "---:|" * len(kinds)]
@@ -231,23 +269,23 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=["tiny", "base"], default=["tiny", "base"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="time ours under torch.compile too")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
+    parser.add_argument("--write", action="store_true", help="write docs/models-speed-DEVICE.md")
     arguments = parser.parse_args()
     if absent := [name for name in (HUGGING, LIGHTLY) if importlib.util.find_spec(name) is None]:
         sys.exit(f"{' and '.join(absent)} cannot be imported. Install them as the head of {__file__} says.")
     cases = [case for case in CASES[arguments.device] if case.size in arguments.sizes]
     figures = {
+        "command": f"python benchmarks/models.py {' '.join(sys.argv[1:])}",
         "machine": machine(arguments.device),
         "precision": "bf16 autocast" if arguments.device == "cuda" else "float32",
         "rounds": arguments.rounds,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=PAGE.parent, capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "side": SIDES[arguments.device],
+        "commit": commit(),
         "cases": [measure(case, arguments.device, arguments.rounds, compile_too=arguments.compile) for case in cases],
     }
-    print(json.dumps(figures))
+    print(json.dumps(figures | {"targets": targets(figures["cases"]), "accounts": accounts(figures["cases"])}))
     if arguments.write:
-        PAGE.write_text(page(figures))
+        (DOCS / f"models-speed-{arguments.device}.md").write_text(page(figures))
 
 
 if __name__ == "__main__":

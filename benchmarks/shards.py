@@ -1,11 +1,13 @@
 """Sharding: frames a second, whether it slows down, and memory, against the number of frames.
 
-    python benchmarks/shards.py                          10,000, 100,000 and 1,000,000 frames; writes docs/shards.md
+    python benchmarks/shards.py                          10,000, 100,000 and 1,000,000 frames; lines of JSON
     python benchmarks/shards.py --frames 10000 100000    these alone
+    python benchmarks/shards.py --write                  also docs/shards.md
 
 4,000 pictures of 112x112 stand under as many names as frames are asked for: every frame is read, decoded and written as
 if it were a file of its own. Memory is the sum over all processes of the run, Ray's included, with shared pages divided
 among those who share them (PSS), four times a second; the object store's own pages (shared memory) are counted apart.
+The limit is reading and decoding alone, on as many cores.
 """
 
 import argparse
@@ -24,6 +26,8 @@ import numpy as np
 import polars as pl
 import psutil
 import simplejpeg
+from account import Account, account, commit, seconds_of, section
+from targets import target
 
 ROOT = Path(__file__).parents[1]
 PICTURES, SIZE, FRAMES_A_VIDEO = 4_000, 112, 5_000
@@ -89,6 +93,21 @@ def measure(frames: int, pictures: Path, out: Path) -> dict:
     if process.returncode:
         raise SystemExit(f"sharding {frames} frames failed")
     return json.loads(text) | {"peak": peak, "tenths": tenths(out)}
+
+
+def account_of(result: dict, pictures: Path) -> Account:
+    """What of the time reading and decoding would take alone, as a loop on one core takes it, on all cores."""
+
+    def bare() -> None:
+        for path in pictures.iterdir():
+            simplejpeg.decode_jpeg(path.read_bytes())
+
+    cores = psutil.cpu_count() or 1
+    bare_s = min(seconds_of(bare) for _ in range(2)) / PICTURES / cores
+    spent = {"reading and decoding": bare_s * result["frames"]}
+    spent["all else"] = max(0.0, result["seconds"] - sum(spent.values()))
+    limit = f"reading and decoding on {cores} cores, {1 / bare_s:,.0f} frames/s"
+    return account(f"{result['frames']:,} frames", spent, limit=limit, limit_s=bare_s * result["frames"])
 
 
 def watch_memory(process: psutil.Process, peak: dict[str, float]) -> None:
@@ -179,6 +198,7 @@ def estimate(results: list[dict]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -193,14 +213,22 @@ def main() -> None:
         write_pictures(pictures)
         for frames in sorted(arguments.frames):
             with tempfile.TemporaryDirectory(dir=folder) as out:
-                results.append(measure(frames, pictures, Path(out)))
-            print(json.dumps(results[-1]), file=sys.stderr)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+                result = measure(frames, pictures, Path(out))
+            results.append(result | {"accounts": [account_of(result, pictures)]})
+            rate = round(frames / results[-1]["seconds"])
+            goal = target(f"sharding {frames:,} frames, with what Ray Data takes to start", rate, unit="frames/s")
+            print(json.dumps(results[-1] | {"targets": [goal]}), flush=True)
+    if arguments.write:
+        (ROOT / "docs" / "shards.md").write_text(page(results))
+
+
+def page(results: list[dict]) -> str:
+    sizes = " ".join(str(result["frames"]) for result in results)
     lines = [
         "# Sharding, measured",
         "",
-        f"Written by `python benchmarks/shards.py --frames {' '.join(map(str, sorted(arguments.frames)))}` at commit "
-        f"`{commit[:12]}` on {psutil.cpu_count()} cores, one run. Every frame is read, decoded and written; "
+        f"Written by `python benchmarks/shards.py --write --frames {sizes}` at commit "
+        f"`{commit()}` on {psutil.cpu_count()} cores, one run. Every frame is read, decoded and written; "
         f"{PICTURES:,} pictures of {SIZE}x{SIZE} stand under all names, so reading meets the page cache. `peak` is all "
         f"processes beside the object store, `store` the object store (cap {STORE / 2**30:.1f} GiB), `driver` the "
         "process that holds the frame table.",
@@ -210,9 +238,9 @@ def main() -> None:
         "## Larger sizes, estimated",
         "",
         *estimate(results),
+        *section(found for result in results for found in result["accounts"]),
     ]
-    print("\n".join(lines))
-    (ROOT / "docs" / "shards.md").write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

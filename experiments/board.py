@@ -16,8 +16,6 @@ from leaderboard.entries import Request, submit
 CONSTANT = "constant predictor"
 STORE, SUBMISSIONS = "leaderboard.sqlite", "submissions"
 """What the stage leaves in its folder."""
-SMOOTHING = "smoothing.json"
-"""What a search leaves beside the predictions that it smoothed."""
 
 
 def submit_all(
@@ -45,7 +43,6 @@ def submit_all(
     constant_predictions(flat_labels(training), template, track, constant)
     files = {CONSTANT: constant, **tables}
     for name, file in files.items():
-        tuning = file.with_name(SMOOTHING)
         submit(
             Request(
                 files=(file,),
@@ -57,7 +54,6 @@ def submit_all(
                 baseline=name == CONSTANT,
                 store=store,
                 out=None if name == CONSTANT else submissions,
-                tuning=tuning if tuning.is_file() else None,
                 overwrite=True,
             )
         )

@@ -16,13 +16,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from abaw.version import ShowVersion
+from experiments.tune_command import add_arguments
+
 EPILOG = """examples:
   abaw list                                    the recipes
   abaw plan demo                               the stages, what is there and what will run
   abaw run demo                                run what is missing
   abaw run demo --seed 1 --pretrain.epochs 4   the same with fields replaced
   abaw run emma_mtl_debug-vit_celeba           a row of a paper's table, at the size for tests
+  abaw run demo --address http://HEAD:8265 --runs /shared/runs   as a job of a cluster; docs/cluster.md
+  abaw status                                  runs, trials, nodes, and what waits for what
   abaw show runs/demo                          what a run gave
+  abaw tune mae_face_mtl --search finetune     search over a recipe's fields; docs/search.md
   abaw table srp                               a paper's table on the embedded faces, over three seeds
   abaw export runs/demo/finetune-... OUT       weights, model card and TorchScript of a training
   abaw prepare faces OUT --videos 40           the embedded data set in the official layout
@@ -50,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code. User errors are printed, not raised."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command in ("list", "show", "table"):
+    if rest and arguments.command in ("list", "show", "status", "table"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         code: int = arguments.action(arguments, rest)
@@ -86,11 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="abaw", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, action: Any, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=text, description=text, add_help=name not in ("plan", "run", "export", "prepare", "data")
+            name, help=text, description=text, add_help=name not in ("plan", "run", "tune", "export", "prepare", "data")
         )
         command.set_defaults(action=action)
         return command
@@ -102,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, action, text in (
         ("plan", _plan, "print a recipe's stages: what is there and what will run"),
         ("run", _run, "run what is missing of a recipe"),
+        ("tune", _tune, "search over a recipe's fields, or over what is done with its predictions"),
     ):
         command = add(name, action, text)
         command.add_argument("recipe", nargs="?", help="name of a recipe, see `abaw list`; it comes first")
@@ -110,13 +118,23 @@ def _parser() -> argparse.ArgumentParser:
         command.epilog = f"`abaw {name} RECIPE --help` lists the fields of the recipe, each of which can be set"
         command.set_defaults(usage=command.format_help)
         if name == "run":
-            command.add_argument("--address", help="a Ray cluster; a private local Ray without it")
+            command.add_argument(
+                "--address",
+                help="http://HEAD:8265 runs it as a job of that cluster and follows it; HEAD:6379 drives that cluster "
+                "from here; a private local Ray without it",
+            )
+        if name == "tune":
+            add_arguments(command)
     table = add("table", _table, "run a paper's table on the embedded faces and print it as Markdown")
     table.add_argument("table", help="name of the table, such as srp; an unknown name lists them")
     table.add_argument("--seeds", type=int, default=3, help="trainings of each row; 3 without it")
     table.add_argument("--runs", type=Path, default=Path(folder), help=f"where run folders lie; now {folder}")
     table.add_argument("--address", help="a Ray cluster; a private local Ray without it")
     table.add_argument("--out", type=Path, help="also write the table to this file")
+    status = add("status", _status, "what runs, where it stands, and on a cluster what waits for what")
+    status.add_argument("--runs", type=Path, default=Path(folder), help=f"where run folders lie; now {folder}")
+    status.add_argument("--address", help="a cluster to ask too: http://HEAD:8265, or HEAD:6379")
+    status.add_argument("--json", action="store_true", help="print JSON")
     show = add("show", _show, "print what a run or a stage gave")
     show.add_argument("run", type=Path, help="folder of a run or of a stage")
     show.add_argument("--json", action="store_true", help="print JSON")
@@ -198,23 +216,39 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     from abaw.runs import is_complete, read_result
     from experiments.inputs import check_recipe
     from experiments.progress import Progress
+    from experiments.ray_session import is_job_address
     from experiments.stages import run_stages
 
     recipe, stages, root = _stages(arguments, rest)
+    address = arguments.address or os.environ.get("RAY_ADDRESS")
+    if is_job_address(address):
+        from experiments.jobs import run_as_job
+
+        return run_as_job(address, arguments.recipe, rest, runs=arguments.runs, as_json=arguments.json)
     check_recipe(recipe)
     progress = Progress()
     if all(is_complete(stage.folder(root)) for stage in stages):
         progress.say(f"{recipe.name}: all {len(stages)} stages are complete; nothing runs")
     else:
+        from experiments.changes import note_recipe
         from experiments.lock import driving
         from experiments.ray_session import ray_session
 
         with driving(root), ray_session(arguments.address) as dashboard:
             progress.say(f"Ray is up; dashboard at http://{dashboard}")
+            if changed := note_recipe(recipe, root):
+                progress.say(f"since the last run: {'; '.join(changed)}; what depends on it runs anew, beside the old")
             run_stages(stages, root=root, resources=recipe.resources, progress=progress)
     if stages[-1].name == "board":
         return _print_board(stages[-1].folder(root), recipe.track, as_json=arguments.json)
     return _print_results({stage.name: read_result(stage.folder(root)) for stage in stages}, as_json=arguments.json)
+
+
+def _tune(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.tune_command import tune
+
+    recipe, _, _ = _stages(arguments, rest)
+    return tune(arguments, recipe)
 
 
 def _table(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -249,6 +283,12 @@ def _print_board(folder: Path, track: Any, *, as_json: bool) -> int:
 
         print_board(folder, track)
     return 1 if any(entry["status"] == "invalid" for entry in result["entries"]) else 0
+
+
+def _status(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    from experiments.status import show_status
+
+    return show_status(arguments.runs, arguments.address or os.environ.get("RAY_ADDRESS"), as_json=arguments.json)
 
 
 def _show(arguments: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -6,10 +6,12 @@ from abaw.data.augment import Augmentation
 from abaw.data.sampling import Sampling
 from abaw.faces.dataset import FacesConfig
 from abaw.models.mae import MaeConfig
+from abaw.search.space import Float
 from abaw.systems.mae import MaePretraining
 from abaw.systems.multitask import MultiTask
 from abaw.training.optimisation import Optimisation
 from experiments.recipe import Recipe
+from experiments.search import Search
 from experiments.sizes import MICRO
 
 
@@ -51,3 +53,18 @@ def demo_debug() -> Recipe:
         finetune=replace(full.finetune, epochs=1, warmup_epochs=0.5, batch_size=16, sampling=Sampling(one_of=2)),
         trials=4,
     )
+
+
+SEARCHES = (
+    Search(
+        name="finetune",
+        recipe="demo",
+        title="Learning rate x layer decay x drop path of fine-tuning",
+        space={
+            "finetune.lr": Float(low=1e-4, high=1e-2, log=True),
+            "finetune.layer_decay": Float(low=0.5, high=1.0),
+            "system.encoder.drop_path": Float(low=0.0, high=0.4),
+        },
+        first={"finetune.lr": 1e-3, "finetune.layer_decay": 1.0, "system.encoder.drop_path": 0.0},
+    ),
+)

@@ -10,8 +10,8 @@ from abaw.models.vit import VitConfig
 from abaw.postprocess.smoothing import Smoothing
 from abaw.systems.dual_view import DualView, SingleView
 from abaw.systems.mae import MaePretraining
-from abaw.training.fit import Resources
 from abaw.training.optimisation import Optimisation
+from abaw.training.resources import Resources
 from experiments.mae_face import PRETRAIN
 from experiments.recipe import START, Delivery, Pass, Recipe
 from experiments.sizes import debug

@@ -2,34 +2,39 @@
 
 That form is TorchScript: of the forms that torch writes without a further package it is the one that runs without this
 library and without Python. (torch calls it deprecated in favour of `torch.export`, whose files need Python; ONNX
-needs the package onnxscript.) It is kept only after it gave the network's own numbers.
+needs the package onnxscript.) It is kept only after it gave the network's own numbers, see `recording.py`.
+
+A system of single images takes images. A temporal head takes windows of features, and the card says whose they are.
 """
 
 import argparse
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import torch
 import yaml
-from torch import Tensor, nn
 
-from abaw.data.augment import Augmentation, views_of
+from abaw.data.features import FeatureManifest, read_feature_manifest
+from abaw.data.storage import as_path
 from abaw.problems import refuse
 from abaw.runs import plain
-from abaw.systems.system import System
 from abaw.tracks import Track, get_track
 from abaw.training.checkpoints import save_weights
 from abaw.training.trained import Trained, read_trained
+from experiments.recording import (
+    CHECKED,
+    TOLERANCE,
+    Form,
+    ImagePredictor,
+    Images,
+    WindowPredictor,
+    Windows,
+    write_script,
+)
 
-TOLERANCE = 1e-5
-"""Largest difference between the exported form and the network, on values in [-1, 1] and probabilities."""
-BATCHES = (1, 2, 5)
-"""Sizes of the batches on which the two are compared; the form is recorded with another one."""
 WEIGHTS, SCRIPT, CARD = "model.safetensors", "model.pt", "README.md"
 RANGES = {
     "regression": "in (-1, 1)",
@@ -53,102 +58,49 @@ def export(arguments: Sequence[str]) -> int:
 def export_run(run: Path, out: Path, *, overwrite: bool = False) -> list[Path]:
     """Write weights, TorchScript and model card of a training into `out`; returns their paths.
 
-    BadInput when `run` is no finished training with a track, when `out` holds files and `overwrite` is not set, or when
-    the TorchScript form does not give the network's numbers.
+    BadInput when `run` is no finished training with a track, when its feature cache is gone, when `out` holds files and
+    `overwrite` is not set, or when the TorchScript form does not give the network's numbers.
     """
     trained = read_trained(run)
-    track, size = _exportable(trained, run)
+    track, cache = _track(trained, run), feature_cache(trained)
+    form = _form(trained, cache, run)
     if out.exists() and not overwrite and (out.is_file() or any(out.iterdir())):
         raise refuse(out, "is not empty; give another folder, or --overwrite")
     out.mkdir(parents=True, exist_ok=True)
-    predictor = Predictor(trained.system, trained.augmentation, track).eval().requires_grad_(False)
-    difference = write_script(predictor, out / SCRIPT, size=size)
-    save_weights(trained.system, out / WEIGHTS, metadata(trained, track), preprocessing=trained.preprocessing)
-    (out / CARD).write_text(model_card(trained, track, size=size, difference=difference), encoding="utf-8")
+    predictor = (
+        WindowPredictor(trained.system) if cache else ImagePredictor(trained.system, trained.augmentation, track)
+    )
+    difference = write_script(predictor.eval().requires_grad_(False), out / SCRIPT, form)
+    save_weights(trained.system, out / WEIGHTS, metadata(trained, track, cache), preprocessing=trained.preprocessing)
+    (out / CARD).write_text(model_card(trained, track, form, cache, difference=difference), encoding="utf-8")
     return [out / WEIGHTS, out / SCRIPT, out / CARD]
 
 
-def _exportable(trained: Trained, run: Path) -> tuple[Track, int]:
-    """The track that a training predicts and the side of its images."""
-    track, window = trained.settings["track"], trained.settings["optimisation"]["sampling"]["window"]
-    if track is None:
+def _track(trained: Trained, run: Path) -> Track:
+    """The track that a training predicts."""
+    if trained.settings["track"] is None:
         raise refuse(run, f"learns without labels ({trained.name}) and predicts no track; export a fine-tuning")
-    if window:
-        raise refuse(run, f"predicts windows of {window} frames; only systems of single images can be exported")
+    return get_track(trained.settings["track"])
+
+
+def feature_cache(trained: Trained) -> FeatureManifest | None:
+    """What the features are that a training learnt from, and whose; None where it learnt from images."""
+    return read_feature_manifest(as_path(trained.settings["train"]["features"])) if trained.system.windows else None
+
+
+def _form(trained: Trained, cache: FeatureManifest | None, run: Path) -> Form:
+    """What a training takes."""
+    if cache:
+        return Windows(features=cache.features, window=trained.settings["optimisation"]["sampling"]["window"])
     if trained.preprocessing is None or trained.preprocessing.size is None:
         raise refuse(run, "its weights do not say how large their images were; train again on shards that say it")
-    return get_track(track), trained.preprocessing.size
+    return Images(size=trained.preprocessing.size)
 
 
-class Predictor(nn.Module):
-    """Images, uint8 (B, 3, S, S), to what a run predicts of them: the mean over its views, by task name."""
-
-    def __init__(self, system: System, augmentation: Augmentation, track: Track) -> None:
-        super().__init__()
-        self.system, self.augmentation, self.track = system, augmentation, track
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Predictions (B, C)."""
-        views = [self.system.predict({"image": view}) for view in views_of(image, self.augmentation)]
-        return {task.name: torch.stack([view[task.name] for view in views]).mean(dim=0) for task in self.track.tasks}
-
-
-class Checked(nn.Module):
-    """A recorded predictor that refuses images of another type or size: it would give wrong numbers."""
-
-    def __init__(self, recorded: nn.Module, size: int) -> None:
-        super().__init__()
-        self.recorded, self.size = recorded, size
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Predictions (B, C)."""
-        if image.dtype != torch.uint8 or image.dim() != 4 or list(image.shape[1:]) != [3, self.size, self.size]:
-            raise ValueError(f"images must be uint8 (B, 3, {self.size}, {self.size})")
-        predictions: dict[str, Tensor] = self.recorded(image)
-        return predictions
-
-
-@torch.no_grad()
-def write_script(predictor: nn.Module, path: Path, *, size: int) -> float:
-    """Write a predictor as TorchScript for images of that side; returns its largest difference from the predictor."""
-    generator = torch.Generator().manual_seed(0)
-    example = random_images(3, size, generator)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is deprecated, and that sizes become fixed: Checked guards them
-        try:
-            recorded = torch.jit.trace(predictor, (example,), strict=False, check_trace=False)  # type: ignore[no-untyped-call]
-        except (TypeError, RuntimeError) as error:
-            raise refuse(path, f"the system cannot be recorded as TorchScript: {error}") from error
-        script = torch.jit.script(Checked(recorded, size).eval())
-        partial = path.with_name(path.name + ".partial")
-        script.save(str(partial))  # type: ignore[no-untyped-call]
-        written = torch.jit.load(str(partial))  # type: ignore[no-untyped-call]
-    images = [random_images(batch, size, generator) for batch in BATCHES]
-    difference = float(torch.stack([largest_difference(written(image), predictor(image)) for image in images]).max())
-    if not difference <= TOLERANCE:
-        partial.unlink()
-        problem = f"TorchScript differs from the network by {difference:.1e}, allowed are {TOLERANCE:.0e}"
-        raise refuse(path, f"{problem}; the system does something that cannot be recorded, such as a choice by value")
-    partial.replace(path)
-    return difference
-
-
-def random_images(batch: int, size: int, generator: torch.Generator) -> Tensor:
-    """uint8 images (B, 3, S, S) of coarse and fine structure."""
-    coarse = torch.rand(batch, 3, 5, 5, generator=generator)
-    smooth = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
-    noise = torch.rand(batch, 3, size, size, generator=generator)
-    return (255 * (0.8 * smooth + 0.2 * noise)).to(torch.uint8)
-
-
-def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> Tensor:
-    """Over all tasks and images; not a number where a prediction is none."""
-    return torch.stack([(one[name] - other[name]).abs().max() for name in other]).max()
-
-
-def metadata(trained: Trained, track: Track) -> dict[str, str]:
+def metadata(trained: Trained, track: Track, cache: FeatureManifest | None) -> dict[str, str]:
     """What `model.safetensors` says of itself, beside how its images were made."""
-    return {
+    made_by = {"features_of": cache.system, "features_weights_sha256": cache.made_of["weights_sha256"]} if cache else {}
+    return made_by | {
         "format": "pt",
         "system": trained.name,
         "config": json.dumps(plain(trained.config)),
@@ -160,19 +112,25 @@ def metadata(trained: Trained, track: Track) -> dict[str, str]:
     }
 
 
-def model_card(trained: Trained, track: Track, *, size: int, difference: float) -> str:
+def model_card(trained: Trained, track: Track, form: Form, cache: FeatureManifest | None, *, difference: float) -> str:
     """The model card as Markdown."""
     loader = jinja2.PackageLoader("experiments")
-    templates = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    templates = jinja2.Environment(
+        loader=loader,
+        autoescape=jinja2.select_autoescape(),  # HTML alone; the card is Markdown
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
     return templates.get_template("model_card.md.j2").render(
         title=f"{trained.name}: {trained.result['name']}",
         system=trained.name,
         track=track,
         files={"weights": WEIGHTS, "script": SCRIPT},
         ranges=RANGES,
-        size=size,
+        form=form,
+        cache=cache and _told(cache),
         views=VIEWS[trained.augmentation.views],
-        checked=sum(BATCHES),
+        checked=CHECKED,
         difference=f"{difference:.1e}",
         tolerance=f"{TOLERANCE:.0e}",
         preprocessing=asdict(trained.preprocessing) if trained.preprocessing else {},
@@ -181,6 +139,16 @@ def model_card(trained: Trained, track: Track, *, size: int, difference: float) 
         starts=_starts(trained.settings.get("init")),
         config=yaml.safe_dump({"system": plain(trained.config)}, sort_keys=False),
     )
+
+
+def _told(cache: FeatureManifest) -> dict[str, str]:
+    """What the card says of the network that wrote a feature cache."""
+    return {
+        "system": cache.system,
+        "sha256": cache.made_of["weights_sha256"],
+        "views": VIEWS[cache.made_of["augmentation"]["views"]],
+        "config": yaml.safe_dump({"system": cache.made_of["system"]}, sort_keys=False),
+    }
 
 
 def _starts(init: Any) -> str:

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from abaw.problems import refuse
+from abaw.problems import BadInput, refuse
 
 LOCK = ".driver.json"
 UNWRITTEN_S = 10.0
@@ -21,10 +22,13 @@ UNWRITTEN_S = 10.0
 def driving(folder: Path) -> Iterator[None]:
     """Hold the run folder; BadInput names who else does.
 
-    The lock of a dead process of this machine is taken over.
+    The lock of a dead process of this machine is taken over. What is half-written is removed at the end.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     while True:
         try:
             with path.open("x") as file:
@@ -35,10 +39,30 @@ def driving(folder: Path) -> Iterator[None]:
                 what = "wait, or give another --runs; delete this file if that process has ended"
                 raise refuse(path, f"{_named(path)} runs this folder; {what}") from None
             path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from None
     try:
         yield
     finally:
+        _sweep(folder)
         path.unlink(missing_ok=True)
+
+
+def _unwritable(folder: Path, error: OSError) -> BadInput:
+    return refuse(folder, f"cannot be written ({error.strerror}); give --runs a folder that you may write to")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written, and Ray's own records of trainings."""
+    for partial in list(folder.rglob("*.partial")):
+        shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
+    shutil.rmtree(folder / ".ray", ignore_errors=True)
+
+
+def driver_of(folder: Path) -> str | None:
+    """Who drives a run now, as far as can be known; None where nobody does."""
+    path = folder / LOCK
+    return None if not path.exists() or _left_over(path) else _named(path).rstrip(",")
 
 
 def _owner() -> dict[str, object]:

@@ -9,15 +9,15 @@ import pyarrow as pa
 from abaw.postprocess.apply import apply_smoothing
 from abaw.predictions import read_predictions, write_predictions
 from abaw.runs import plain, read_result, write_json
-from abaw.search.smoothing import search_smoothing
 from abaw.training.evaluation import summary_over_workers
 from abaw.training.workers import Worker
-from experiments.board import SMOOTHING, submit_all
+from experiments.board import submit_all
 from experiments.data_stages import LABELLED_SPLITS, delivery_of, labels_of_split
 from experiments.inputs import template_of, truth_of
 from experiments.run import Run
 from experiments.stages import Stage
 from leaderboard.ensemble import mean_of
+from leaderboard.tuning import SMOOTHING
 
 OUT_OF_FOLD, TEST = "out_of_fold.parquet", "test.parquet"
 
@@ -69,6 +69,8 @@ def search_stage(run: Run, slug: str, predictions: Stage) -> Stage:
     recipe, track = run.recipe, run.recipe.track
 
     def action(folder: Path) -> dict[str, Any]:
+        from abaw.search.smoothing import search_smoothing  # Optuna
+
         out_of_fold = _read(run, predictions, OUT_OF_FOLD)
         found = search_smoothing(
             out_of_fold, track, trials=recipe.trials, seed=recipe.seed, storage=(folder / "ray").absolute()

@@ -1,12 +1,47 @@
 """Connect to Ray: a private local one on a laptop, or the cluster that `--address`, RAY_ADDRESS or a job names."""
 
+import json
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 import abaw
+from abaw.problems import refuse
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Where Ray tells the driver of a job what it was submitted with."""
+
+ANSWER_S = 10.0
+"""Seconds in which a head must answer."""
+
+
+def is_job_address(address: str | None) -> TypeGuard[str]:
+    """Whether `--address` means "run as a job": that of a dashboard does, every other one "drive from here"."""
+    return address is not None and re.match(r"https?://", address) is not None
+
+
+def brings_its_code() -> bool:
+    """Whether this process drives a job that was submitted with our library."""
+    return "py_modules" in json.loads(os.environ.get(JOB_CONFIG, "{}")).get("runtime_env", {})
+
+
+def check_answers(address: str) -> None:
+    """BadInput where nothing answers at HOST:PORT: Ray would wait for minutes."""
+    found = re.fullmatch(r"(?:ray://)?(.+):([0-9]+)", address)
+    if address == "auto":
+        return
+    expected = "HEAD:6379 to drive a cluster from here, or http://HEAD:8265 to run as a job of it"
+    if found is None:
+        raise refuse(f"--address {address}", f"is no address; expected {expected}")
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise refuse(f"--address {address}", f"nothing answers ({error}); expected {expected}") from None
 
 
 @contextmanager
@@ -24,11 +59,16 @@ def ray_session(address: str | None = None) -> Iterator[str]:
 
     from abaw.training.fit import quick_ray_train
 
-    quick_ray_train()
+    if address == "local":
+        quick_ray_train()  # among others, no watch for machines that are about to go
+    else:
+        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # the Train page of the dashboard
     # Ray Data tells every execution at length; what a person needs is on our own progress bars.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Without this, Ray Data replaces what a task raised by an error of its own, and the reason is lost.
     ray.data.DataContext.get_current().raise_original_map_exception = True
+    if address != "local":
+        check_answers(address)
     if ray.is_initialized():
         yield ""
         return
@@ -36,7 +76,7 @@ def ray_session(address: str | None = None) -> Iterator[str]:
     context = ray.init(
         address=address,
         include_dashboard=True if address == "local" else None,
-        runtime_env=None if address == "local" else {"py_modules": [library]},
+        runtime_env=None if address == "local" or brings_its_code() else {"py_modules": [library]},
         log_to_driver=False,
         logging_level="warning",
     )

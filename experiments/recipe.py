@@ -19,8 +19,8 @@ from abaw.systems.simsiam import SimSiam
 from abaw.systems.supervised import Supervised
 from abaw.systems.temporal import Temporal
 from abaw.tracks import Track, get_track
-from abaw.training.fit import Resources
 from abaw.training.optimisation import Optimisation
+from abaw.training.resources import Resources
 
 Pretraining = MaePretraining | ContraWarping | SimSiam | Byol | SimClr
 """Systems that learn without labels."""

@@ -19,9 +19,9 @@ from abaw.systems.emma import Emma
 from abaw.systems.multitask import MultiTask
 from abaw.systems.simsiam import SimSiam
 from abaw.systems.temporal import Temporal
-from abaw.training.fit import Resources
 from abaw.training.optimisation import Optimisation
-from experiments.recipe import Delivery, Pass, Recipe
+from abaw.training.resources import Resources
+from experiments.recipe import START, Delivery, Pass, Recipe
 
 Config = TypeVar("Config")
 SIDE = 64
@@ -30,8 +30,16 @@ MICRO = VitConfig(size="micro", image_size=SIDE, stem="conv")
 """The encoder that two cores train in a minute."""
 EMBEDDED = ("mtl", "expr", "au", "va", "lsd")
 """Tracks whose labels the embedded faces have."""
-FACES = FacesConfig(videos=60, frames=40, test_videos=5, pool_people=25, pool_frames=40, lsd_people=50)
+FACES = FacesConfig(videos=160, frames=40, test_videos=5, pool_people=100, pool_frames=40, lsd_people=50)
 DEBUG_FACES = FacesConfig(videos=12, frames=30, test_videos=4, pool_people=4, pool_frames=24, lsd_people=3)
+ONE_PASS_VA = {
+    "system": MultiTask(track="va", encoder=MICRO, pool="spatial"),
+    "passes": (),
+    "teacher": "",
+    "init": {"encoder": START},
+    "starts": ("scratch",),
+}
+"""The small size of a table about what follows the network: one training for valence and arousal."""
 
 
 def small(recipe: Recipe) -> Recipe:
@@ -46,7 +54,7 @@ def small(recipe: Recipe) -> Recipe:
     return replace(
         tiny,
         name=f"{recipe.name}_small",
-        pretrain=replace(tiny.pretrain, epochs=10, batch_size=64, sampling=Sampling()),
+        pretrain=replace(tiny.pretrain, epochs=15, batch_size=128, sampling=Sampling()),
         delivery=delivery,
         faces=FACES,
         folds=0,
@@ -120,31 +128,32 @@ def _on_training_frames(one: Pass) -> Pass:
 
 
 def _short(settings: Optimisation) -> Optimisation:
-    """Eight epochs of every other frame, or of 150 frames a class; 24 of a temporal head, over windows of 20 frames."""
-    sampling = Sampling(one_of=2)
+    """12 epochs of every fourth frame, or of 150 frames a class; 24 of a temporal head, over windows of 20 frames."""
+    sampling = Sampling(one_of=4)
     if settings.sampling.per_class:
         sampling = Sampling(per_class=150)
     if settings.sampling.window:
         sampling = replace(settings.sampling, window=20, stride=min(10, settings.sampling.stride))
     return replace(
         settings,
-        epochs=24 if sampling.window else 8,
+        epochs=24 if sampling.window else 12,
         iterations=0,
         warmup_epochs=1,
         batch_size=16 if sampling.window else 32,
-        accumulate=1,
+        micro_batch=0,
         lr=2e-2 if settings.optimiser == "sgd" else 1e-3,
         layer_decay=1.0,
         clip_norm=1.0,
         ema_decay=0.97,
         sampling=sampling,
         augmentation=Augmentation(resize=SIDE, colour=0.3),
-        evaluate_every=2 if settings.keep else 0,
+        evaluate_every=4 if settings.keep else 0,
     )
 
 
 def _hurried(settings: Optimisation) -> Optimisation:
-    sampling = Sampling(one_of=2) if settings.sampling.per_class else settings.sampling
+    all_or_windows = settings.sampling.window or settings.sampling == Sampling()
+    sampling = settings.sampling if all_or_windows else Sampling(one_of=2)
     evaluate, epochs = (1, 2) if settings.keep else (0, 1)
     batch = 4 if sampling.window else 16
     return replace(

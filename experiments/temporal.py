@@ -7,12 +7,11 @@ No paper's own recipe: windows, sizes and optimisation are ours, and none has be
 from dataclasses import replace
 
 from abaw.data.sampling import Sampling
-from abaw.systems.multitask import MultiTask
 from abaw.systems.temporal import Temporal
 from abaw.training.optimisation import Optimisation
 from experiments.mae_face import mae_face_mtl, mae_face_va
-from experiments.recipe import START, Recipe
-from experiments.sizes import MICRO, debug
+from experiments.recipe import Recipe
+from experiments.sizes import ONE_PASS_VA, debug
 from experiments.variants import PaperTable, Row
 
 OPTIMISATION = Optimisation(
@@ -64,13 +63,7 @@ TABLES = (
         recipe="temporal_va",
         measure="S_VA",
         beside="none given",
-        small={
-            "system": MultiTask(track="va", encoder=MICRO, pool="spatial"),
-            "passes": (),
-            "teacher": "",
-            "init": {"encoder": START},
-            "starts": ("scratch",),
-        },
+        small=ONE_PASS_VA,
         rows=(
             Row(name="frames", title="single frames", change={"temporal": None}),
             Row(name="transformer", title="Transformer", change={"temporal.kind": "transformer"}),

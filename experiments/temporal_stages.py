@@ -14,7 +14,6 @@ import polars as pl
 
 from abaw.data.features import read_feature_manifest
 from abaw.folds import Folds
-from abaw.training.features import write_features
 from abaw.training.job import Frames, TrainingJob
 from experiments.data_stages import LABELLED_SPLITS, labels_of_split
 from experiments.run import Run
@@ -26,6 +25,8 @@ def features_stage(run: Run, slug: str, fold: int, *, labelled: Stage, trained: 
     """The features of all labelled and test frames, by the network of one fold."""
 
     def action(folder: Path) -> dict[str, Any]:
+        from abaw.training.features import write_features  # Ray Data
+
         manifest = write_features(
             run.path(trained),
             run.data(labelled),

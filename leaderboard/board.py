@@ -7,22 +7,24 @@ the private ones, with the public one beside it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from sqlalchemy import Engine
 
 from abaw.tracks import Task, Track
+from leaderboard.ranking import ranked, unranked
 from leaderboard.schema import Entry, Rules
-from leaderboard.store import entries, open_store, rules_of
-from leaderboard.tuning import WAYS, total
+from leaderboard.store import count_entries, open_store, rules_of
+from leaderboard.tuning import WAYS, is_hidden, total
 
-UNRANKED = ("valid", "limited", "invalid")
-"""Order of the entries that have no rank, by status."""
 SHOWN_REASONS = 20
 """Reasons of an invalid entry that are printed below a board."""
+AT_REVEAL = "at reveal"
+"""Instead of a number that is not shown before the reveal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ class Row:
     """The Ladder rule keeps the score from being shown."""
     tuning: Mapping[str, Mapping[str, float]] | None
     """Untuned, in-sample and cross-fitted score of what was tuned, by task or track."""
+    tuning_hidden: bool = False
+    """There are such scores, and they are not shown before the reveal: they may count private videos."""
     rows: int
     videos: int
     frames: int
@@ -67,7 +71,7 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """The row in plain types, as `leaderboard show --json` prints it."""
-        return {**asdict(self), "created_at": self.created_at.isoformat(timespec="seconds")}
+        return {**vars(self), "created_at": self.created_at.isoformat(timespec="seconds")}
 
 
 def rows(store: str, track: Track) -> list[Row]:
@@ -75,16 +79,20 @@ def rows(store: str, track: Track) -> list[Row]:
 
     BadInput when there is no such store.
     """
-    engine = open_store(store, create=False)
+    return top_rows(open_store(store, create=False), track, None)[0]
+
+
+def top_rows(engine: Engine, track: Track, top: int | None) -> tuple[list[Row], int]:
+    """The board as `rows` has it, cut to the first `top` ranked and `top` other entries, and how many are left out.
+
+    None: all. Entries left out are not read.
+    """
     rules = rules_of(engine, track.name)
-    found = [_row(entry, rules) for entry in entries(engine, track.name)]
-    sign = -1.0 if track.higher_is_better else 1.0
-    # Python's sort is stable, and the entries come in the order in which they were stored.
-    scored = sorted(
-        (row for row in found if row.score is not None), key=lambda row: (sign * (row.score or 0.0), row.created_at)
-    )
-    rest = sorted((row for row in found if row.score is None), key=lambda row: UNRANKED.index(row.status))
-    return [replace(row, rank=rank) for rank, row in enumerate(scored, start=1)] + rest
+    first = enumerate(ranked(engine, track.name, rules, top), start=1)
+    shown = [_row(one, rules, rank, score) for rank, (one, score) in first]
+    shown += [_row(one, rules, None, None) for one in unranked(engine, track.name, rules, top)]
+    # An entry may have been added or removed in between.
+    return shown, max(0, count_entries(engine, track.name) - len(shown))
 
 
 def score_columns(track: Track) -> dict[str, str]:
@@ -169,36 +177,41 @@ def _extra_columns(board: Sequence[Row], track: Track) -> dict[str, dict[str, st
         extra["filled"] = {row.name: f"{row.filled / row.rows:.1%}" if row.rows else "" for row in ranked}
     if any(row.public_score is not None for row in ranked):
         extra["public"] = {row.name: _number(row.public_score) for row in ranked}
-    tuned = {row.name: total(row.tuning, track) or {} for row in ranked}
-    if any(tuned.values()):
+    if any(row.tuning_hidden or total(row.tuning, track) for row in ranked):
         for way in WAYS:
-            extra[way.replace("_", "-")] = {name: _number(scores.get(way)) for name, scores in tuned.items()}
+            extra[way.replace("_", "-")] = {row.name: tuned_text(row, track, way) for row in ranked}
     return extra
+
+
+def tuned_text(row: Row, track: Track, way: str) -> str:
+    """One of the three scores of what was tuned, as boards show it; empty where nothing was."""
+    return AT_REVEAL if row.tuning_hidden else _number((total(row.tuning, track) or {}).get(way))
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _row(entry: Entry, rules: Rules) -> Row:
-    """The entry without its rank. Of two scores it holds the one that the rules show now."""
+def _row(entry: Entry, rules: Rules, rank: int | None, score: float | None) -> Row:
+    """The entry with the rank and score that the rules show now (`leaderboard.ranking`), and what belongs to them."""
     revealed = rules.revealed_at is not None and entry.private_score is not None
     hidden = bool(entry.withheld) and rules.revealed_at is None
-    score = entry.private_score if revealed else entry.score
     metrics = entry.private_metrics if revealed else entry.metrics
     intervals = entry.private_intervals if revealed else entry.intervals
+    keeps = bool(entry.tuning) and is_hidden(rules, withheld=hidden)
     return Row(
-        rank=None,
+        rank=rank,
         videos_scored="private" if revealed else "public" if rules.private_share else "all",
         public_score=entry.score if revealed else None,
         withheld=hidden,
-        tuning=entry.tuning,
+        tuning=None if keeps else entry.tuning,
+        tuning_hidden=keeps,
         coverage=(entry.rows - entry.filled) / entry.rows if entry.rows else None,
         name=entry.name,
         author=entry.author,
         baseline=entry.baseline,
         status=entry.status,
-        score=None if hidden else score,
+        score=score,
         metrics={} if hidden else metrics or {},
         intervals={} if hidden else intervals or {},
         rows=entry.rows,

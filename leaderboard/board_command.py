@@ -12,49 +12,64 @@ from leaderboard import board, store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from sqlalchemy import Engine
 
     from leaderboard.compare import Comparison, Contender
     from leaderboard.schema import Rules
 
 PLAIN_WIDTH = 200
 """Columns of a table that is printed to a file or a pipe, where nothing says how wide it may be."""
+SHOWN_ENTRIES = 20
+"""Ranked entries of a track that `show` prints, and as many others; --top says another number, --json has them all."""
 SHOWN_VIDEOS = 10
 """Videos that `compare` prints; --json has them all."""
 
 
 def show(arguments: Namespace) -> int:
     """`leaderboard show`: the board of one track, or of each that has entries."""
-    tracks = [get_track(arguments.track)] if arguments.track else list(TRACKS.values())
-    boards = [(track, board.rows(arguments.store, track)) for track in tracks]
+    engine = store.open_store(arguments.store, create=False)
+    tracks = [get_track(arguments.track)] if arguments.track else _with_entries(engine)
+    top = arguments.top or (None if arguments.json else SHOWN_ENTRIES)
+    boards = [(track, *board.top_rows(engine, track, top)) for track in tracks]
     if arguments.json:
-        plain = [{"track": t.name, "entries": [row.as_json() for row in rows]} for t, rows in boards if rows]
+        plain = [{"track": t.name, "entries": [row.as_json() for row in rows]} for t, rows, _ in boards if rows]
         print(json.dumps(plain, allow_nan=False))
         return 0
-    engine = store.open_store(arguments.store, create=False)
-    for track, rows in boards:
+    for track, rows, more in boards:
         if any(row.rank is not None for row in rows):
             which = _which_videos(store.rules_of(engine, track.name))
             print(f"{track.title} ({track.name}), ranked by {track.score}{which}")
             print_table(board.render(rows, track))
         for line in board.unranked_lines(rows, track):
             print(line)
-    if not any(rows for _, rows in boards):
+        if more:
+            print(f"{track.name}: {more:,} more entries; --top {more + len(rows)} shows all")
+    if not any(rows for _, rows, _ in boards):
         where = engine.url.render_as_string(hide_password=True)
         print(f"no entry {'of track ' + arguments.track if arguments.track else 'yet'} in {where}", file=sys.stderr)
     return 0
+
+
+def _with_entries(engine: "Engine") -> list[Track]:
+    found = store.tracks_of(engine)
+    return [track for name, track in TRACKS.items() if name in found]
 
 
 def compare(arguments: Namespace) -> int:
     """`leaderboard compare`: the first entry against the others, on the same videos."""
     from leaderboard.compare import compare as compare_entries
     from leaderboard.compare import warning
+    from leaderboard.ranking import ranking
 
     track = get_track(arguments.track)
     names = [arguments.first, *arguments.others]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise refuse(repeated[0], "is given more than once; name each entry once")
     found = compare_entries(track, [_contender(name, track, arguments) for name in names])
     ranked = 0
-    if not all(Path(name).is_file() for name in names):
-        ranked = sum(row.rank is not None for row in board.rows(arguments.store, track))
+    if not all(map(_is_submission, names)):
+        engine = store.open_store(arguments.store, create=False)
+        ranked = len(ranking(engine, track.name, store.rules_of(engine, track.name)))
     caution = warning(len(found), ranked)
     if arguments.json:
         plain = {"track": track.name, "comparisons": [one.as_json() for one in found], "caution": caution}
@@ -95,20 +110,28 @@ def print_table(table: "RenderableType") -> None:
     """Print a table as wide as the terminal, or as `PLAIN_WIDTH` where there is none."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False).print(table)
+    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, emoji=False).print(table)
+
+
+def _is_submission(name: str) -> bool:
+    """Whether there is such a file, or a folder of one file a video: what else is there may be named as an entry is."""
+    return Path(name).is_file() or any(Path(name).glob("*.txt"))
 
 
 def _contender(name: str, track: Track, arguments: Namespace) -> "Contender":
-    """A file or prediction table of that path, else the entry of that name."""
+    """A submission or prediction table of that path, else the entry of that name."""
+    from leaderboard.commands import note_counted
     from leaderboard.compare import Contender
     from leaderboard.per_video import from_json
     from leaderboard.scoring import score_file
     from leaderboard.split import visible
 
-    if Path(name).is_file():
-        return Contender(name=name, counted=score_file(Path(name), track, arguments.truth).counted)
+    if _is_submission(name):
+        result = score_file(Path(name), track, arguments.truth)
+        note_counted(result, Path(name))
+        return Contender(name=name, counted=result.counted)
     engine = store.open_store(arguments.store, create=False)
-    entry = next((one for one in store.entries(engine, track.name) if one.name == name), None)
+    entry = store.entry_of(engine, track.name, name)
     if entry is None:
         raise refuse(name, f"no such file, and no entry of this name in track {track.name} of the store")
     track_rules, plain = store.rules_of(engine, track.name), store.counts_of(engine, entry)

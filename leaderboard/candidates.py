@@ -3,10 +3,10 @@
 Whatever it came from, its rows were read by the one reader and compared with the template.
 """
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -14,10 +14,16 @@ from abaw.predictions import read_predictions
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
 from leaderboard.ensemble import mean_of, members_of
-from leaderboard.official import official_file
+from leaderboard.images import places
+from leaderboard.manifest import exported
+from leaderboard.official import official_bytes, official_file
+from leaderboard.recipe import recipe_of_mean
 from leaderboard.scoring import TABLE_SUFFIX
-from leaderboard.submissions import read_submission
+from leaderboard.submissions import read_bytes, read_submission
+from leaderboard.tables import table_places
 from leaderboard.templates import compare, line_end
+from leaderboard.video_lists import rows_asked
+from leaderboard.zips import is_zip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +40,22 @@ class Candidate:
     """Rows without a prediction, filled from their neighbours in time."""
     members: tuple[str, ...]
     """What it was made of."""
+    tables: tuple[str, ...] = ()
+    """The prediction tables of which it is the mean, where they are known."""
+    recipe: Mapping[str, Any] | None = None
+    """How an ensemble was made (`leaderboard.recipe`), where that is known."""
+    commit: str | None = None
+    """Of the code that made it, where a manifest says it."""
 
 
 def make_candidate(
     files: Sequence[Path], track: Track, template: pl.DataFrame, template_path: Path, members: tuple[str, ...]
 ) -> Candidate:
-    """Read one submission file, or turn the mean of prediction tables (`.parquet`) into one.
+    """Read one submission file, or make one: of a zip or folder, or of the mean of prediction tables (`.parquet`).
 
-    `members` says what it is made of; empty: the tables, or the members that an ensemble's table names.
+    `template` is what `read_asked` finds: where it lists videos, the file that is made has each frame of them, up to
+    the last one of the folder or of the tables. `members` says what it is made of; empty: the tables, or the members
+    that an ensemble's table names.
     BadInput when a file cannot be read, or when tables do not go together.
     """
     if not any(path.suffix == TABLE_SUFFIX for path in files) and len(files) == 1:
@@ -56,12 +70,39 @@ def make_candidate(
 def _from_file(
     path: Path, track: Track, template: pl.DataFrame, template_path: Path, members: tuple[str, ...]
 ) -> Candidate:
-    if not path.is_file():
+    if not path.exists():
         raise refuse(path, "no such file; expected a submission file or prediction tables (.parquet)")
     rows, reasons = read_submission(path, track)
     if rows is not None:
         compare(rows, path, template, template_path, reasons)
-    return Candidate(data=path.read_bytes(), rows=rows, reasons=tuple(reasons.lines), filled=0, members=members)
+    if not path.is_dir() and not is_zip(path):
+        data = path.read_bytes()
+    elif reasons or rows is None:
+        data = b""
+    else:
+        asked = rows_asked(template, places(rows["image"]))
+        data, rows = _in_one_file(rows, track, asked, template_path)
+    made = exported(path)
+    return Candidate(
+        data=data,
+        rows=rows,
+        reasons=tuple(reasons.lines),
+        filled=int(made.get("filled_rows", 0)),
+        members=members or tuple(made.get("members", ())),
+        tables=tuple(made.get("tables", ())),
+        recipe=made.get("recipe"),
+        commit=made.get("commit"),
+    )
+
+
+def _in_one_file(
+    rows: pl.DataFrame, track: Track, template: pl.DataFrame, template_path: Path
+) -> tuple[bytes, pl.DataFrame]:
+    """The official file of the rows of a folder or a zip, and what it states."""
+    ordered = template.select("image").join(rows, on="image", how="left", maintain_order="left")
+    labels_MD = ordered.select(track.label_columns).to_numpy()
+    data = official_bytes(template, labels_MD, track, end=line_end(template_path))
+    return data, _read_back(data, track)
 
 
 def _from_tables(
@@ -70,14 +111,26 @@ def _from_tables(
     tables = {str(path): read_predictions(path, track) for path in files}
     table = next(iter(tables.values())) if len(tables) == 1 else mean_of(tables, track)
     members = members or tuple(members_of(table)) or tuple(tables)
+    recipe = recipe_of_mean(table, list(tables), track)
     try:
-        data, filled = official_file(table, template, track, files[0], end=end)
+        asked = rows_asked(template, table_places(table))
+        data, filled = official_file(table, asked, track, files[0], end=end)
     except BadInput as error:
         return Candidate(data=b"", rows=None, reasons=tuple(map(str, error.problems)), filled=0, members=members)
-    # Read back: what counts is what the file states, with its four decimals.
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "submission.txt"
-        written.write_bytes(data)
-        rows, reasons = read_submission(written, track)
+    return Candidate(
+        data=data,
+        rows=_read_back(data, track),
+        reasons=(),
+        filled=filled,
+        members=members,
+        tables=tuple(tables),
+        recipe=recipe,
+    )
+
+
+def _read_back(data: bytes, track: Track) -> pl.DataFrame:
+    """The rows of the official file: what counts is what the file states, with its four decimals."""
+    rows, reasons = read_bytes(data, track)
     assert not reasons, reasons.lines
-    return Candidate(data=data, rows=rows, reasons=(), filled=filled, members=members)
+    assert rows is not None
+    return rows

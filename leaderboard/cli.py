@@ -12,7 +12,8 @@ from pathlib import Path
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard import ensemble_command
+from abaw.version import ShowVersion
+from leaderboard import ensemble_command, ledger_command, report_command, serve_command
 
 STORE = "sqlite:///leaderboard.sqlite"
 
@@ -32,10 +33,16 @@ examples:
   leaderboard compare a.txt b.txt --track va --truth VA_Estimation_Challenge/Validation_Set
   leaderboard rules --track mtl --private 0.5 --step 0.002 --limit 5
   leaderboard reveal --track mtl
+  leaderboard report --track mtl --truth validation_set_annotations.txt --out board.html
+  leaderboard trial add expr.zip --track expr --challenge "ABAW8 EXPR" --validation "MAE, 5 folds"
+  leaderboard trial reply 1 --challenge "ABAW8 EXPR" --score 0.4123
+  leaderboard team add team-a
+  leaderboard serve --challenge mtl MTL_validation_set_release.txt validation_set_annotations.txt
 
 common errors:
   "the header is that of track va, not of expr"   wrong --track, or the wrong file
-  "is missing; template.txt:17 asks for it"       the file lacks a row; `submit` fills the rows of frames without a crop
+  "is missing; template.txt:17 asks for it"       the file lacks a row; `export` fills the rows of frames without a crop
+  "no prediction for any frame of video v"        nothing to fill it from; check that the table is of these videos
   "holds several sets of track expr"              --truth must name Train_Set or Validation_Set
   "there is an entry of this name"                every entry of a track has its own --name; --overwrite replaces one
 
@@ -49,8 +56,12 @@ HELP = {
     "compare": "tell whether an entry is better than others: paired bootstrap over videos",
     "rules": "set the rules of a track before its first entry (private videos, Ladder, limit), or say them",
     "reveal": "rank a track by its private videos from now on",
+    "report": "write the store as one HTML file that opens from disk",
     "ensemble": "make one prediction table of many: means, chosen weights, greedy selection, stacking",
     "soup": "average the weights of checkpoints",
+    "serve": "serve the board to several teams: its page, and an API that takes submissions",
+    "trial": "note official trials, five a challenge, after the rules guard; and the organisers' replies",
+    "team": "add the teams of a server, give them tokens, and read its log",
     "export": "write the organisers' file, folder or zip from prediction tables",
 }
 
@@ -67,7 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): what is still buffered goes nowhere, without a complaint.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        where = error.filename2 or error.filename
+        told = f"{where}: {error.strerror}" if where and error.strerror else error
+        print(f"leaderboard {arguments.command}: {told}", file=sys.stderr)
+    except ValueError as error:
         print(f"leaderboard {arguments.command}: {error}", file=sys.stderr)
     return 1
 
@@ -79,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, add_arguments in COMMANDS.items():
         command = commands.add_parser(name, help=HELP[name], description=HELP[name], epilog=_examples_of(name))
@@ -101,14 +117,16 @@ def _score(command: argparse.ArgumentParser) -> None:
 
 
 def _validate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", type=Path, help="submission file, or ABAW3's folder of <video>.txt")
+    file = "submission file, ABAW3's folder of <video>.txt, or a zip of either"
+    command.add_argument("file", metavar="FILE", type=Path, help=file)
     _track(command, required=True)
     command.add_argument("--template", type=Path, metavar="PATH", required=True, help=TEMPLATE)
     command.add_argument("--all", action="store_true", help="print every reason, and not the first 100 of each kind")
-    training = "training labels: warn where the rates of classes and units or the spread of values are far from theirs"
-    command.add_argument("--training", type=Path, metavar="PATH", help=training)
+    _training(command)
     against = "earlier submission files: warn where this one states the same"
     command.add_argument("--against", type=Path, metavar="FILE", nargs="+", default=[], help=against)
+    store = f"warn where the file is that of an entry of this store ({STORE}, where it is there)"
+    command.add_argument("--store", metavar="URL", help=store)
 
 
 def _export(command: argparse.ArgumentParser) -> None:
@@ -118,8 +136,8 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("--template", type=Path, metavar="PATH", required=True, help=TEMPLATE)
     out = "file to write; with abaw3 a folder; a name that ends in .zip packs either; a manifest is written beside it"
     command.add_argument("--out", type=Path, metavar="PATH", required=True, help=out)
-    form = "file: one file in the template's order (default); abaw3: one <video>.txt a video, also for a list of videos"
-    command.add_argument("--form", choices=("file", "abaw3"), default="file", help=form)
+    form = "file: one file in the template's order; abaw3: one <video>.txt a video (default: by the template)"
+    command.add_argument("--form", choices=("file", "abaw3"), help=form)
     command.add_argument("--overwrite", action="store_true", help="replace the outputs if they exist")
 
 
@@ -141,14 +159,16 @@ def _submit(command: argparse.ArgumentParser) -> None:
     out = "folder of the official file and its manifest (a submission file stays where it is; tables: submissions)"
     command.add_argument("--out", type=Path, metavar="FOLDER", help=out)
     command.add_argument("--overwrite", action="store_true", help="replace the entry of this name and its files")
-    tuning = "what a search wrote (smoothing.json): the board then shows untuned, in-sample and cross-fitted scores"
+    tuning = "what a search wrote (found beside a table as smoothing.json): untuned, in-sample and cross-fitted scores"
     command.add_argument("--tuning", type=Path, metavar="FILE", help=tuning)
+    _training(command)
     _store(command)
     _json(command)
 
 
 def _show(command: argparse.ArgumentParser) -> None:
     _track(command, required=False)
+    _top(command)
     _store(command)
     _json(command)
 
@@ -174,13 +194,37 @@ def _rules(command: argparse.ArgumentParser) -> None:
 
 def _reveal(command: argparse.ArgumentParser) -> None:
     _track(command, required=True)
+    _top(command)
     _store(command)
     _json(command)
+
+
+def _report(command: argparse.ArgumentParser) -> None:
+    _track(command, required=False)
+    report_command.add_report(command)
+    _store(command)
 
 
 def _ensemble(command: argparse.ArgumentParser) -> None:
     _track(command, required=True)
     ensemble_command.add_ensemble(command)
+
+
+def _serve(command: argparse.ArgumentParser) -> None:
+    serve_command.add_serve(command)
+    _store(command)
+
+
+def _trial(command: argparse.ArgumentParser) -> None:
+    for one in ledger_command.add_trial(command):
+        _store(one)
+        _json(one)
+
+
+def _team(command: argparse.ArgumentParser) -> None:
+    serve_command.add_team(command)
+    _store(command)
+    _json(command)
 
 
 COMMANDS = {"score": _score, "validate": _validate, "submit": _submit, "show": _show, "ensemble": _ensemble}
@@ -190,14 +234,28 @@ COMMANDS |= {
     "compare": _compare,
     "rules": _rules,
     "reveal": _reveal,
+    "report": _report,
+    "serve": _serve,
+    "team": _team,
+    "trial": _trial,
 }
-TRUTH = "annotation folder, multi-task list, or labels in submission form"
-TEMPLATE = "the organisers' list of rows; only the first field of its lines counts"
+TRUTH = "annotation folder, multi-task list, class folders (lsd), or labels in submission form"
+TEMPLATE = "the organisers' list of rows, of which only the first field counts; or ABAW3's list of video names"
 
 
 def _track(command: argparse.ArgumentParser, *, required: bool) -> None:
     choices = f"one of {', '.join(TRACKS)}" + ("" if required else "; left out: every track with entries")
     command.add_argument("--track", required=required, choices=tuple(TRACKS), metavar="TRACK", help=choices)
+
+
+def _training(command: argparse.ArgumentParser) -> None:
+    training = "training labels: warn where the rates of classes and units or the spread of values are far from theirs"
+    command.add_argument("--training", type=Path, metavar="PATH", help=training)
+
+
+def _top(command: argparse.ArgumentParser) -> None:
+    top = "entries to show of each track, ranked ones and as many others (20; with --json all)"
+    command.add_argument("--top", type=_count, metavar="N", help=top)
 
 
 def _store(command: argparse.ArgumentParser) -> None:
@@ -228,7 +286,7 @@ def _not_negative(text: str) -> float:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no limit; expected a whole number from 1, such as 5")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; expected a whole number from 1, such as 5")
     return int(text)
 
 

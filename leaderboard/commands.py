@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abaw.tracks import Track, get_track
-from leaderboard.reasons import SHOWN
-from leaderboard.scoring import Score, score_file
-from leaderboard.templates import size_text
-from leaderboard.templates import validate as validate_file
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
+
+    from leaderboard.scoring import Score
 
 PLAIN_WIDTH = 200
 """Columns of a table that is printed to a file or a pipe, where nothing says how wide it may be."""
@@ -25,16 +23,20 @@ PLAIN_WIDTH = 200
 
 def score(arguments: Namespace) -> int:
     """`leaderboard score`: the metrics of a file."""
+    from leaderboard.scoring import score_file
+
     track = get_track(arguments.track)
     result = score_file(arguments.file, track, arguments.truth)
-    _note_ignored(result, arguments.file)
+    note_counted(result, arguments.file)
+    tuning = _tuning(arguments.file, track)
     if arguments.json:
-        _print_json(result.as_json())
+        _print_json(result.as_json() | {"tuning": tuning})
     else:
         videos = f" in {result.videos:,} videos" if result.videos else ""
         sure = _interval_text(result, track.score)
         print(f"{track.title}: {track.score} {result.score:.4f}{sure} over {result.frames:,} frames{videos}")
         _print(_metrics_table(result, track))
+        _print_tuning(tuning)
         for fold, value in result.folds.items():
             print(f"fold {fold}: {track.score} {value:.4f}")
         if arguments.videos:
@@ -42,23 +44,48 @@ def score(arguments: Namespace) -> int:
     return 0
 
 
+def _tuning(file: Path, track: Track) -> dict[str, dict[str, float]] | None:
+    """The three scores of what was tuned, of a prediction table; None for a submission file."""
+    from leaderboard.scoring import TABLE_SUFFIX
+
+    if file.suffix != TABLE_SUFFIX:
+        return None
+    import pyarrow.parquet as pq
+
+    from leaderboard.ensemble import recipe_in
+    from leaderboard.tuning import known_tuning
+
+    return known_tuning([file], recipe_in(pq.read_schema(file)), track)
+
+
 def validate(arguments: Namespace) -> int:
     """`leaderboard validate`: every reason why a file would be refused."""
+    from leaderboard.reasons import SHOWN
+    from leaderboard.templates import check, read_asked, size_text
+    from leaderboard.video_lists import VIDEO
+
     track = get_track(arguments.track)
-    rows, reasons = validate_file(arguments.file, track, arguments.template, shown=None if arguments.all else SHOWN)
+    asked, shown = read_asked(arguments.template, track), None if arguments.all else SHOWN
+    rows, reasons = check(arguments.file, track, asked, arguments.template, shown=shown)
     if reasons or rows is None:
         print("\n".join(reasons.lines))
         _note(reasons.summary)
         return 1
     for warning in _warnings(rows, track, arguments):
         _note(f"warning: {arguments.file}: {warning}")
+    if VIDEO in asked.columns:
+        _note(f"{arguments.template}: lists videos alone: how many lines each must have could not be checked")
     print(f"ok: {size_text(rows, track)}")
     return 0
 
 
 def _warnings(rows: "pl.DataFrame", track: Track, arguments: Namespace) -> list[str]:
-    """What looks wrong with a valid file, compared with training labels and earlier files where they are given."""
+    """What looks wrong with a valid file, beside training labels, earlier files and the entries of the store."""
+    import hashlib
+
+    from leaderboard.copies import same_file
     from leaderboard.drift import warnings
+    from leaderboard.store import DEFAULT_STORE, open_store
     from leaderboard.submissions import read_submission
     from leaderboard.truth import read_truth
 
@@ -69,7 +96,12 @@ def _warnings(rows: "pl.DataFrame", track: Track, arguments: Namespace) -> list[
         assert others is not None
         earlier[str(path)] = others
     train = read_truth(arguments.training, track) if arguments.training else None
-    return warnings(rows, track, train, earlier)
+    found = warnings(rows, track, train, earlier)
+    url = arguments.store or (DEFAULT_STORE if Path(DEFAULT_STORE.removeprefix("sqlite:///")).is_file() else None)
+    if url and arguments.file.is_file():
+        sha256 = hashlib.sha256(arguments.file.read_bytes()).hexdigest()
+        found += same_file(open_store(url, create=False), track.name, sha256)
+    return found
 
 
 def export(arguments: Namespace) -> int:
@@ -80,8 +112,9 @@ def export(arguments: Namespace) -> int:
     options = {"form": arguments.form, "overwrite": arguments.overwrite}
     made = write(arguments.files, track, arguments.template, arguments.out, **options)
     if made.filled:
-        share = made.filled / made.rows
-        _note(f"{made.filled:,} of {made.rows:,} rows ({share:.1%}) had no prediction: filled from their neighbours")
+        _note(filled_text(made.filled, made.rows, "rows"))
+    if made.open_ended:
+        _note(f"{arguments.template}: lists videos alone: each file ends with the last predicted frame of its video")
     print(f"{made.out}: {made.rows:,} rows in {made.videos:,} videos\nmanifest: {made.manifest}")
     return 0
 
@@ -92,14 +125,11 @@ def submit(arguments: Namespace) -> int:
     from leaderboard.entries import submit as submit_entry
 
     track = get_track(arguments.track)
-    fields = ("template", "truth", "name", "author", "note", "baseline", "store", "out", "overwrite", "tuning")
-    options = {field: getattr(arguments, field) for field in fields}
+    fields = ("template", "truth", "name", "author", "note", "baseline", "store", "out", "overwrite")
+    options = {field: getattr(arguments, field) for field in (*fields, "tuning", "training")}
     result: Submitted = submit_entry(Request(files=tuple(arguments.files), track=track, **options))
     if result.filled:
-        share = result.filled / result.rows
-        _note(
-            f"{result.filled:,} of {result.rows:,} rows ({share:.1%}) had no prediction: filled from their neighbours"
-        )
+        _note(filled_text(result.filled, result.rows, "rows"))
     if arguments.json:
         _print_json(result.as_json())
     for reason in result.reasons:
@@ -107,8 +137,10 @@ def submit(arguments: Namespace) -> int:
     if result.status != "valid":
         _note(f"stored as {result.status}, not ranked: {result.name}")
         return 1
+    for warning in result.warnings:
+        _note(f"warning: {result.file}: {warning}")
     if result.score is not None:
-        _note_ignored(result.score, result.file)
+        note_counted(result.score, result.file)
     if not arguments.json:
         _print_submitted(result.as_json(), track)
     return 0
@@ -142,6 +174,13 @@ def reveal(arguments: Namespace) -> int:
     return reveal_track(arguments)
 
 
+def report(arguments: Namespace) -> int:
+    """`leaderboard report`: the store as one HTML file."""
+    from leaderboard.report_command import report as write
+
+    return write(arguments)
+
+
 def ensemble(arguments: Namespace) -> int:
     """`leaderboard ensemble`: one prediction table of many."""
     from leaderboard.ensemble_command import ensemble as make
@@ -156,7 +195,28 @@ def soup(arguments: Namespace) -> int:
     return make(arguments)
 
 
-def _metrics_table(result: Score, track: Track) -> "Table":
+def serve(arguments: Namespace) -> int:
+    """`leaderboard serve`: the page and the API for several teams."""
+    from leaderboard.serve_command import serve as run
+
+    return run(arguments)
+
+
+def trial(arguments: Namespace) -> int:
+    """`leaderboard trial`: official trials and replies."""
+    from leaderboard.ledger_command import trial as note
+
+    return note(arguments)
+
+
+def team(arguments: Namespace) -> int:
+    """`leaderboard team`: teams and tokens of the server."""
+    from leaderboard.serve_command import team as manage
+
+    return manage(arguments)
+
+
+def _metrics_table(result: "Score", track: Track) -> "Table":
     from rich.table import Table
 
     table = Table()
@@ -169,13 +229,13 @@ def _metrics_table(result: Score, track: Track) -> "Table":
     return table
 
 
-def _interval_text(result: Score, metric: str) -> str:
+def _interval_text(result: "Score", metric: str) -> str:
     """` [low, high]`, or nothing where the images are stills or of one video."""
     found = result.intervals.get(metric)
     return f" [{found.low:.4f}, {found.high:.4f}]" if found else ""
 
 
-def _videos_table(result: Score, track: Track) -> "Table":
+def _videos_table(result: "Score", track: Track) -> "Table":
     """One row a video; of classes that a video does not hold, the F1 is 0 by ABAW's rule."""
     from rich.table import Table
 
@@ -193,6 +253,13 @@ def _videos_table(result: Score, track: Track) -> "Table":
     return table
 
 
+def _print_tuning(tuning: dict[str, dict[str, float]] | None) -> None:
+    if tuning:
+        from leaderboard.tuning import told
+
+        print("\n".join(told(tuning)))
+
+
 def _print_submitted(result: dict[str, Any], track: Track) -> None:
     if result["withheld"]:
         print(f"{result['name']}: valid; not ranked, since the Ladder rule withholds its score")
@@ -204,12 +271,21 @@ def _print_submitted(result: dict[str, Any], track: Track) -> None:
             end="",
         )
         print(f", {result['delta_to_best']:+.4f} to the best" if result["rank"] > 1 else ", the best")
+    _print_tuning(result["tuning"])
     print(f"file: {result['file']}\nmanifest: {result['manifest']}")
 
 
-def _note_ignored(result: Score, path: Path) -> None:
+def filled_text(filled: int, of: int, what: str) -> str:
+    """How many of the rows or frames were filled, and their share."""
+    return f"{filled:,} of {of:,} {what} ({filled / of:.1%}) had no prediction: filled from their neighbours"
+
+
+def note_counted(result: "Score", path: Path) -> None:
+    """What was filled and what did not count."""
     if result.beyond:
         _note(f"{path}: {result.beyond:,} labelled lines come after the last row of their video; they do not count")
+    if result.filled:
+        _note(f"{path}: {filled_text(result.filled, result.frames, 'labelled frames')}")
     if result.ignored:
         _note(f"{path}: {result.ignored:,} predictions are for frames without truth; they do not count")
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from abaw.intervals import Interval, repeated_metrics, resampled_metrics
+from abaw.intervals import Interval, interval_of, repeated_metrics, resampled_metrics
 from abaw.metrics import BinaryCounts, Concordance, Confusion, Statistic, TrackStatistics
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
-from leaderboard.per_video import Counted, by_source, interval_of
+from leaderboard.per_video import Counted, by_source
 
 SIGNIFICANT = 0.05
 
@@ -192,8 +192,7 @@ def _labels(part: Statistic) -> NDArray[Any]:
 
 def _merged(track: Track, videos: Sequence[TrackStatistics]) -> TrackStatistics:
     whole = TrackStatistics(track)
-    for video in videos:
-        whole.merge(video)
+    whole.merge(*videos)
     return whole
 
 

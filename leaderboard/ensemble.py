@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from leaderboard.members import Floats, Members, gather
 
 MEMBERS_KEY = b"abaw.members"
 """Key of the member list, as JSON, in the metadata of an ensemble's Parquet file."""
+RECIPE_KEY = b"abaw.recipe"
+"""Key of the recipe (`leaderboard.recipe.to_json`), where `leaderboard ensemble` made the file."""
 
 
 def mean_of(tables: Mapping[str, pa.Table], track: Track) -> pa.Table:
@@ -35,11 +38,14 @@ def mean_of(tables: Mapping[str, pa.Table], track: Track) -> pa.Table:
     return as_table(members, means, members.names)
 
 
-def as_table(members: Members, predicted: Mapping[str, Floats], names: tuple[str, ...]) -> pa.Table:
+def as_table(
+    members: Members, predicted: Mapping[str, Floats], names: tuple[str, ...], recipe: str | None = None
+) -> pa.Table:
     """The prediction table of an ensemble from its predictions (N, C) a task; `names` are the members it is made of.
 
     Sorted by video and frame, with all columns of `abaw.predictions.schema`: the labels are the members' (null where
-    none has them), `fold` is kept where all members agree, `checkpoint` is "ensemble".
+    none has them), `fold` is kept where all members agree, `checkpoint` is "ensemble". Names and recipe travel in the
+    table's metadata.
     """
     columns = {name: members.common[name] for name in members.common.column_names}
     for task in members.track.tasks:
@@ -48,10 +54,26 @@ def as_table(members: Members, predicted: Mapping[str, Floats], names: tuple[str
     columns["checkpoint"] = pa.array(["ensemble"] * members.rows)
     wanted = schema(members.track)
     arrays = [columns[field.name].cast(field.type) for field in wanted]
-    return pa.table(arrays, schema=wanted.with_metadata({MEMBERS_KEY: json.dumps(list(names)).encode()}))
+    metadata = {MEMBERS_KEY: json.dumps(list(names)).encode()} | ({RECIPE_KEY: recipe.encode()} if recipe else {})
+    return pa.table(arrays, schema=wanted.with_metadata(metadata))
 
 
 def members_of(table: pa.Table) -> list[str]:
     """The members that an ensemble's table was made from; empty for a table of one system."""
-    metadata = table.schema.metadata or {}
-    return list(json.loads(metadata.get(MEMBERS_KEY, b"[]")))
+    return members_in(table.schema)
+
+
+def members_in(schema: pa.Schema) -> list[str]:
+    """As `members_of`, from the schema alone."""
+    return list(json.loads((schema.metadata or {}).get(MEMBERS_KEY, b"[]")))
+
+
+def recipe_of(table: pa.Table) -> dict[str, Any] | None:
+    """How `leaderboard ensemble` made the table, as its recipe's JSON; None for any other table."""
+    return recipe_in(table.schema)
+
+
+def recipe_in(schema: pa.Schema) -> dict[str, Any] | None:
+    """As `recipe_of`, from the schema alone."""
+    found = (schema.metadata or {}).get(RECIPE_KEY)
+    return None if found is None else dict(json.loads(found))

@@ -36,7 +36,9 @@ def add_ensemble(command: argparse.ArgumentParser) -> None:
     command.add_argument("--folds", type=_several, default=5, help=folds)
     command.add_argument("--seed", type=int, default=0, help="of folds and bags (%(default)s)")
     command.add_argument("--recipe", type=Path, metavar="FILE", help="write how it was made (default: OUT.recipe.json)")
-    replay = "make the ensemble of a recipe again; the tables are those of its members, in its order, or MEMBER=TABLE"
+    replay = (
+        "make the ensemble of a recipe again; a table belongs to the member in its folder; or name each MEMBER=TABLE"
+    )
     command.add_argument("--replay", type=Path, metavar="FILE", help=replay)
     command.add_argument("--json", action="store_true", help="print the recipe as one line of JSON")
 
@@ -49,16 +51,23 @@ def ensemble(arguments: Namespace) -> int:
     from leaderboard.making import make
     from leaderboard.members import read_members
     from leaderboard.recipe import predict, read_recipe, to_json
+    from leaderboard.replay import match_tables
 
     track, out = get_track(arguments.track), Path(arguments.out)
+    if out.suffix != ".parquet":
+        raise refuse(out, f"is to be a prediction table; name it {out.with_suffix('.parquet').name}")
+    if str(out) in [text.rpartition("=")[2] for text in arguments.files]:
+        raise refuse(out, "is one of the tables that the ensemble is made of; name another --out")
     target = None if arguments.replay else arguments.recipe or out.with_name(out.name + ".recipe.json")
     _check_free([path for path in (out, target) if path], arguments.overwrite)
     if arguments.replay:
         recipe = read_recipe(arguments.replay, track)
-        files = _files_of(recipe.members, arguments.files, arguments.replay)
+        matched = match_tables(recipe, arguments.files, arguments.replay)
+        files = matched.tables
         members = read_members(files, track)
         predicted = predict(recipe, members)
         print("".join(f"{name} <- {path}\n" for name, path in files.items()), end="", file=sys.stderr)
+        print("".join(f"not used: {path}: {why}\n" for path, why in matched.unused.items()), end="", file=sys.stderr)
     else:
         if repeated := sorted({path for path in arguments.files if arguments.files.count(path) > 1}):
             raise refuse(repeated[0], "is given more than once; name each table once")
@@ -66,7 +75,9 @@ def ensemble(arguments: Namespace) -> int:
         method = Method(name=arguments.method, **{name: getattr(arguments, name) for name in fields})
         members = read_members({path: Path(path) for path in arguments.files}, track)
         recipe, predicted = make(members, method, folds=arguments.folds, seed=arguments.seed)
-    table = as_table(members, predicted, recipe.members)
+    # A replay is made of its own tables, and not of those that the recipe was made with.
+    names = tuple(map(str, files.values())) if arguments.replay else recipe.members
+    table = as_table(members, predicted, names, to_json(recipe))
     write_predictions(table, out)
     if target:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +86,8 @@ def ensemble(arguments: Namespace) -> int:
         print(json.dumps(json.loads(to_json(recipe))))
     else:
         print(f"{out}: {table.num_rows:,} rows, the {_title(recipe)} of {len(recipe.members)} tables")
+        if arguments.replay and recipe.scores:
+            print("what the recipe scored on the frames that it was made on:")
         _print_scores(recipe)
     return 0
 
@@ -110,17 +123,6 @@ def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
     if taken:
         message = "exists already; name another --out, or replace it with --overwrite"
         raise BadInput([Problem(path=str(path), message=message) for path in taken])
-
-
-def _files_of(members: Sequence[str], given: Sequence[str], recipe: Path) -> dict[str, Path]:
-    """The table of each member: MEMBER=TABLE by name, or all of them in the recipe's order."""
-    named = {name: text[len(name) + 1 :] for text in given for name in members if text.startswith(f"{name}=")}
-    if len(named) == len(given) == len(members):
-        return {name: Path(named[name]) for name in members}
-    if named or len(given) != len(members):
-        expected = f"{len(members)} tables in this order, or each as MEMBER=TABLE: {', '.join(members)}"
-        raise refuse(recipe, f"{len(given)} tables are given, {len(named)} of them by a member's name; give {expected}")
-    return dict(zip(members, map(Path, given), strict=True))
 
 
 def _title(recipe: "Recipe") -> str:

@@ -1,12 +1,13 @@
 """Submitting: write the official file, validate it, score it, store it, and say where it ranks.
 
-Nothing is queued and nothing is left half done: the file, its manifest and the entry appear together or not at all. An
-invalid submission is stored with every reason and is never ranked.
+Nothing is queued and nothing is left half done: the file, its manifest and the entry appear together or not at all; of
+a submission that was killed midway, the next one into the same folder removes what is left. An invalid submission is
+stored with every reason and is never ranked.
 """
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,22 @@ from sqlalchemy import Engine
 
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
-from leaderboard import board, store
+from leaderboard import store
 from leaderboard.candidates import Candidate, make_candidate
+from leaderboard.copies import Suspected, copies
+from leaderboard.drift import warnings
 from leaderboard.images import count_videos
-from leaderboard.manifest import Staged, commit_of, manifest_bytes, manifest_path
+from leaderboard.manifest import commit_of, exported, manifest_bytes, manifest_path
 from leaderboard.per_video import to_json
-from leaderboard.schema import Entry, Rules
+from leaderboard.publishing import Published, mend
+from leaderboard.ranking import ranking
+from leaderboard.schema import Entry, Origin, Rules
 from leaderboard.scoring import TABLE_SUFFIX, Score, predicted_of_rows, score, summary
 from leaderboard.split import split
-from leaderboard.templates import read_template
+from leaderboard.templates import read_asked
 from leaderboard.truth import read_truth
-from leaderboard.tuning import Tuning, read_tuning
+from leaderboard.tuning import Tuning, is_hidden, known_tuning, read_tuning
+from leaderboard.zips import is_zip
 
 DEFAULT_OUT = Path("submissions")
 """Where the official files of prediction tables go."""
@@ -36,7 +42,8 @@ class Request:
     """What is submitted, and under which name."""
 
     files: tuple[Path, ...]
-    """One submission file, or prediction tables (`.parquet`), of which the mean is submitted."""
+    """One submission file, ABAW3's folder of one file a video, a zip of either, or prediction tables (`.parquet`), of
+    which the mean is made."""
     track: Track
     template: Path
     name: str
@@ -49,15 +56,19 @@ class Request:
     """Flags an entry that others are compared with."""
     store: str = store.DEFAULT_STORE
     out: Path | None = None
-    """Folder of the official file; None: a submission file stays where it is, tables go to `submissions`."""
+    """Folder of the official file; None: a submission file stays where it is, others go to `submissions`."""
     members: tuple[str, ...] = ()
     """What the entry is made of; empty: the prediction tables, or the members that an ensemble's table names."""
+    commit: str | None = None
+    """Of the code that made the predictions; None: it is looked up where the files are."""
     config_hash: str | None = None
     """Hash of the config that made the predictions, for the manifest."""
     overwrite: bool = False
     """Replace an entry of the same name, and its files."""
     tuning: Path | None = None
-    """What a search says of what was tuned (`leaderboard.tuning`)."""
+    """What a search says of what was tuned (`leaderboard.tuning`); None: it is looked up beside a table and in it."""
+    training: Path | None = None
+    """Training labels: what is submitted is warned of where it is far from them (`leaderboard.drift`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +109,17 @@ class Submitted:
     manifest: Path | None
     """None for a submission that is not valid: it has no manifest."""
     sha256: str
+    tuning: Tuning | None
+    """Untuned, in-sample and cross-fitted score of what was tuned; None before the reveal of what may tell of it."""
+    drift: tuple[str, ...] = ()
+    """What looks wrong with a valid submission: drift from the training labels, constant videos."""
+    copies: tuple[Suspected, ...] = ()
+    """Earlier entries that a valid submission may be a copy of."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """All that looks wrong, one line each."""
+        return [*self.drift, *map(str, self.copies)]
 
     def as_json(self) -> dict[str, Any]:
         """The form that `leaderboard submit --json` prints: plain types, the score's parts among the others."""
@@ -114,6 +136,7 @@ class Submitted:
             "intervals": self.score.as_json()["intervals"] if self.score else {},
             "per_video": self.score.as_json()["per_video"] if self.score else [],
             "withheld": self.withheld,
+            "tuning": self.tuning,
         }
         return plain | {
             "rows": self.rows,
@@ -124,6 +147,7 @@ class Submitted:
             "manifest": str(self.manifest) if self.manifest else None,
             "sha256": self.sha256,
             "reasons": list(self.reasons),
+            "warnings": self.warnings,
         }
 
 
@@ -135,20 +159,29 @@ def submit(request: Request) -> Submitted:
     """
     engine = store.open_store(request.store, create=True)
     track = request.track
-    store.check_free(engine, track.name, request.name, overwrite=request.overwrite)
-    template = read_template(request.template, track)
     file = _target(request)
+    mend(engine, file.parent)
+    store.check_free(engine, track.name, request.name, overwrite=request.overwrite)
+    template = read_asked(request.template, track)
     _check_outputs(request, file)
     _check_owner(engine, request, file)
     tuning = read_tuning(request.tuning, track) if request.tuning else None
+    training = read_truth(request.training, track) if request.training else None
     candidate = make_candidate(request.files, track, template, request.template, request.members)
+    tuning = tuning or known_tuning([Path(table) for table in candidate.tables], candidate.recipe, track)
     rules = store.rules_of(engine, track.name)
     scored = _score(request, candidate, file, rules)
     entry = _entry(request, candidate, scored, file, tuning)
     counted = to_json(scored.whole.counted) if scored else ()
-    with Staged(_outputs(request, candidate, entry, file, rules)) as staged:
-        store.add_entry(engine, entry, overwrite=request.overwrite, publish=staged.publish, counted=counted)
-    return _result(request, candidate, scored, entry)
+    with Published(engine, entry, _outputs(request, candidate, entry, file, rules)) as files:
+        options: dict[str, Any] = {"overwrite": request.overwrite, "publish": files.publish}
+        entry = store.add_entry(engine, entry, counted=counted, origin=_origin(candidate), **options)
+    result = _result(request, candidate, scored, entry)
+    if result.status != "valid":
+        return result
+    assert candidate.rows is not None
+    drift = tuple(warnings(candidate.rows, track, training, {}))
+    return replace(result, drift=drift, copies=tuple(copies(engine, track.name, entry.name)))
 
 
 def _score(request: Request, candidate: Candidate, file: Path, rules: Rules) -> Scored | None:
@@ -161,20 +194,25 @@ def _score(request: Request, candidate: Candidate, file: Path, rules: Rules) -> 
         return Scored(whole=whole, public=whole, private=None)
     public, private = split(track, whole.counted, share=rules.private_share, seed=rules.seed)
     shown = summary(track, public, ignored=whole.ignored)
+    shown = replace(shown, beyond=whole.beyond)
     return Scored(whole=whole, public=shown, private=summary(track, private))
 
 
 def _target(request: Request) -> Path:
     """Where the official file is or will be."""
     first = request.files[0]
-    if first.suffix != TABLE_SUFFIX and request.out is None:
+    made = first.suffix == TABLE_SUFFIX or first.is_dir() or is_zip(first)
+    if not made and request.out is None:
         return first
     slug = re.sub(r"[^\w.-]+", "-", request.name).strip("-.") or "entry"
     return (request.out or DEFAULT_OUT) / f"{request.track.name}-{slug}.txt"
 
 
 def _check_outputs(request: Request, file: Path) -> None:
-    outputs = [manifest_path(file)] if file in request.files else [file, manifest_path(file)]
+    outputs = [file, manifest_path(file)]
+    if file in request.files:
+        # What `export` wrote is submitted as it is; the entry's manifest says all that the one of the export did.
+        outputs = [] if exported(file) else [manifest_path(file)]
     taken = [path for path in outputs if path.exists()]
     if taken and not request.overwrite:
         message = "exists already; choose another --name or --out, or replace it with --overwrite"
@@ -183,7 +221,7 @@ def _check_outputs(request: Request, file: Path) -> None:
 
 def _check_owner(engine: Engine, request: Request, file: Path) -> None:
     """Names that differ in signs alone would share a file: replacing one entry must not replace another's."""
-    for entry in store.entries(engine, request.track.name):
+    for entry in store.briefs(engine, request.track.name):
         if entry.name != request.name and entry.file == str(file):
             raise refuse(file, f"is the file of the entry {entry.name!r}; choose another --name or --out")
 
@@ -212,11 +250,18 @@ def _entry(request: Request, candidate: Candidate, scored: Scored | None, file: 
         filled=candidate.filled,
         file=str(file if valid else request.files[0]),
         sha256=hashlib.sha256(candidate.data).hexdigest() if candidate.data else "",
-        commit=commit_of(request.files),
+        commit=candidate.commit or commit_of(request.files) if request.commit is None else request.commit,
         baseline=request.baseline,
         note=request.note,
         members=list(candidate.members),
     )
+
+
+def _origin(candidate: Candidate) -> Origin | None:
+    if not candidate.tables:
+        return None
+    tables = [str(Path(table).absolute()) for table in candidate.tables]
+    return Origin(tables=tables, recipe=candidate.recipe and dict(candidate.recipe))
 
 
 def _ends(score: Score | None) -> dict[str, list[float]] | None:
@@ -232,14 +277,17 @@ def _outputs(request: Request, candidate: Candidate, entry: Entry, file: Path, r
     if candidate.reasons:
         return {}
     told = rules.step is None
-    manifest = manifest_path(file), manifest_bytes(entry, config_hash=request.config_hash, with_score=told)
+    made: dict[str, Any] = {"tables": candidate.tables, "recipe": candidate.recipe}
+    data = manifest_bytes(entry, config_hash=request.config_hash, with_score=told, **made)
+    manifest = manifest_path(file), data
     return dict([manifest] if file in request.files else [(file, candidate.data), manifest])
 
 
 def _result(request: Request, candidate: Candidate, scored: Scored | None, entry: Entry) -> Submitted:
-    ranked = [row for row in board.rows(request.store, request.track) if row.rank is not None]
-    own = next((row for row in ranked if row.name == entry.name), None)
-    best = ranked[0].score if ranked else None
+    engine = store.open_store(request.store, create=False)
+    rules = store.rules_of(engine, entry.track)
+    board = ranking(engine, entry.track, rules)
+    rank = next((k for k, (name, _) in enumerate(board, start=1) if name == entry.name), None)
     valid = entry.status == "valid"
     file = Path(entry.file) if valid else request.files[0]
     return Submitted(
@@ -249,13 +297,14 @@ def _result(request: Request, candidate: Candidate, scored: Scored | None, entry
         reasons=tuple(entry.reasons),
         withheld=bool(entry.withheld),
         score=scored.public if scored and valid and not entry.withheld else None,
-        rank=own.rank if own else None,
-        ranked=len(ranked),
-        delta_to_best=entry.score - best if own and entry.score is not None and best is not None else None,
+        rank=rank,
+        ranked=len(board),
+        delta_to_best=None if rank is None or entry.score is None else entry.score - board[0][1],
         rows=entry.rows,
         videos=entry.videos,
         filled=candidate.filled,
         file=file,
         manifest=manifest_path(file) if valid else None,
         sha256=entry.sha256,
+        tuning=None if not valid or is_hidden(rules, withheld=bool(entry.withheld)) else entry.tuning,
     )

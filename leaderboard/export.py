@@ -1,7 +1,8 @@
 """`leaderboard export`: the organisers' files from prediction tables, with no board: one file, a folder, or a zip.
 
 The file has the template's rows, order and line ends. The folder is ABAW3's form: a `<video>.txt` for each video, with
-the annotation's header and one prediction a video frame.
+the annotation's header and one prediction a video frame. Frames are counted from 1 to the last one that the template
+asks for; where it lists videos alone, to the last predicted one (`leaderboard.video_lists`).
 Legend: M rows of the template, D label columns.
 """
 
@@ -15,16 +16,19 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-import pyarrow as pa
 
 from abaw.predictions import read_predictions
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
+from abaw.version import tool_version
 from leaderboard.ensemble import mean_of, members_of
-from leaderboard.images import count_videos, looks_like_a_row, places
-from leaderboard.manifest import Staged, commit_of, manifest_path, tool_version
+from leaderboard.images import count_videos, places
+from leaderboard.manifest import Staged, commit_of, manifest_path
 from leaderboard.official import decided_rows, official_bytes
-from leaderboard.templates import line_end, read_template
+from leaderboard.recipe import recipe_of_mean
+from leaderboard.tables import table_places
+from leaderboard.templates import line_end, read_asked
+from leaderboard.video_lists import VIDEO, every_frame, has_form, rows_asked
 
 Form = Literal["file", "abaw3"]
 ZIP = ".zip"
@@ -42,16 +46,31 @@ class Exported:
     videos: int
     filled: int
     """Rows without a prediction, filled from their neighbours in time."""
+    open_ended: bool
+    """The template lists videos, so each ends with its last predicted frame."""
 
 
 def export(
-    files: Sequence[Path], track: Track, template: Path, out: Path, *, form: Form = "file", overwrite: bool = False
+    files: Sequence[Path],
+    track: Track,
+    template: Path,
+    out: Path,
+    *,
+    form: Form | None = None,
+    overwrite: bool = False,
 ) -> Exported:
     """Write the mean of prediction tables in the organisers' form, as `out` ending in .zip, as a file or as a folder.
 
+    Without `form`, a template that lists videos asks for a folder, and any other for a file.
+
     BadInput when tables do not go together, when a video has no prediction, or when an output exists.
     """
-    if form == "abaw3" and (len(track.tasks) > 1 or not track.folders):
+    asked = read_asked(template, track)
+    open_ended = VIDEO in asked.columns
+    form = form or ("abaw3" if open_ended else "file")
+    if form == "file" and open_ended:
+        raise refuse(template, "lists videos, so the submission is one file a video; leave out --form, or give abaw3")
+    if form == "abaw3" and not has_form(track):
         raise refuse(template, f"track {track.name} has no form of one file a video; expected expr, au or va")
     manifest = manifest_path(out)
     if taken := [path for path in (out, manifest) if path.exists() and not overwrite]:
@@ -59,7 +78,9 @@ def export(
         raise BadInput([Problem(path=str(path), message=message) for path in taken])
     tables = {str(path): read_predictions(path, track) for path in files}
     table = next(iter(tables.values())) if len(tables) == 1 else mean_of(tables, track)
-    rows = _every_frame(template, track, table) if form == "abaw3" else read_template(template, track)
+    rows = rows_asked(asked, table_places(table))
+    if form == "abaw3" and not open_ended:
+        rows = _without_holes(rows)
     labels_MD, filled = decided_rows(table, rows, track, files[0])
     end = line_end(template)
     if form == "abaw3":
@@ -79,31 +100,20 @@ def export(
         "videos": count_videos(rows["image"]),
         "filled_rows": filled,
         "members": members_of(table) or list(tables),
+        "tables": list(tables),
+        "recipe": recipe_of_mean(table, list(tables), track),
         "commit": commit_of(files),
         "tool_version": tool_version(),
     }
     with Staged({**written, manifest: (json.dumps(content, indent=2) + "\n").encode()}) as staged:
         staged.publish()
-    return Exported(out=out, manifest=manifest, rows=len(rows), videos=count_videos(rows["image"]), filled=filled)
+    counts = {"rows": len(rows), "videos": count_videos(rows["image"]), "filled": filled}
+    return Exported(out=out, manifest=manifest, open_ended=open_ended, **counts)
 
 
-def _every_frame(template: Path, track: Track, table: pa.Table) -> pl.DataFrame:
-    """Rows for frames 1 to the last of each video: of a list of names, the last predicted one; else the last asked for.
-
-    The organisers' list for this form names videos only, so that nothing but the predictions says how long they are.
-    """
-    lines = template.read_bytes().decode("utf-8-sig").split("\n") if template.is_file() else []
-    names = [line.strip().rstrip(",").removesuffix(".txt") for line in lines if line.strip()]
-    if names and not any(looks_like_a_row(name) for name in names):
-        predicted = pl.DataFrame({"video": table["video"].to_pylist(), "frame": table["frame"].to_pylist()})
-        last = predicted.group_by("video").agg(pl.col("frame").max())
-        ends = pl.DataFrame({"video": names}).join(last, on="video", how="left", maintain_order="left")
-        ends = ends.with_columns(pl.col("frame").fill_null(1))
-    else:
-        asked = places(read_template(template, track)["image"])
-        ends = asked.group_by("video", maintain_order=True).agg(pl.col("frame").max())
-    image = [f"{video}/{frame:05d}.jpg" for video, last in ends.iter_rows() for frame in range(1, last + 1)]
-    return pl.DataFrame({"image": pl.Series(image, dtype=pl.String)})
+def _without_holes(rows: pl.DataFrame) -> pl.DataFrame:
+    """Frames 1 to the last one of each video: what the rows ask for, and the frames between."""
+    return every_frame(places(rows["image"]).group_by("video", maintain_order=True).agg(last=pl.col("frame").max()))
 
 
 def _per_video(rows: pl.DataFrame, lines: Sequence[str], track: Track, end: str) -> dict[str, bytes]:

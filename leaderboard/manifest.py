@@ -1,15 +1,15 @@
 """The manifest beside a submission file (made of what, by which code), and files that appear whole or not at all."""
 
+import hashlib
 import json
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from abaw.version import commit_name, tool_version
 from leaderboard.schema import Entry
 
 SCHEMA = 1
@@ -23,8 +23,29 @@ def manifest_path(file: Path) -> Path:
     return file.with_name(file.name + ".manifest.json")
 
 
-def manifest_bytes(entry: Entry, *, config_hash: str | None, with_score: bool) -> bytes:
-    """The manifest as JSON: entry, file with its SHA-256, rows, members, commit, versions, score.
+def exported(path: Path) -> dict[str, Any]:
+    """The manifest beside a file, zip or folder that `leaderboard export` wrote; empty where it has changed since."""
+    try:
+        manifest = json.loads(manifest_path(path).read_bytes())
+        known = manifest["sha256"].items() if isinstance(manifest, dict) and manifest.get("form") else ()
+        same = [
+            hashlib.sha256((path / name if path.is_dir() else path).read_bytes()).hexdigest() == digest
+            for name, digest in known
+        ]
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+    return manifest if same and all(same) else {}
+
+
+def manifest_bytes(
+    entry: Entry,
+    *,
+    config_hash: str | None,
+    with_score: bool,
+    tables: Sequence[str] = (),
+    recipe: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The manifest as JSON: entry, file with its SHA-256, rows, members, their tables and weights, commit, score.
 
     The score is null where it may not be shown.
     """
@@ -42,6 +63,8 @@ def manifest_bytes(entry: Entry, *, config_hash: str | None, with_score: bool) -
         "videos": entry.videos,
         "filled_rows": entry.filled,
         "members": entry.members,
+        "tables": list(tables),
+        "recipe": recipe,
         "score": entry.score if with_score else None,
         "metrics": entry.metrics if with_score else {},
         "intervals": entry.intervals if with_score else None,
@@ -54,14 +77,14 @@ def manifest_bytes(entry: Entry, *, config_hash: str | None, with_score: bool) -
 
 
 def commit_of(files: Iterable[Path]) -> str:
-    """The commit of the code that made the files, with `+` when tracked files differed from it.
+    """The commit of the code that made the files, with `+` when files differed from it.
 
     A run folder says it in its `result.json`, which is looked for in the folder of each file and the three above it.
     Several commits are joined by commas. Where no run folder is known: the commit of the checkout that this package
     runs from; empty outside of git.
     """
     found = sorted({commit for file in files if (commit := _commit_of_run(file))})
-    return ",".join(found) or git_commit()
+    return ",".join(found) or commit_name()
 
 
 def _commit_of_run(file: Path) -> str:
@@ -74,25 +97,6 @@ def _commit_of_run(file: Path) -> str:
         if isinstance(commit, str):
             return commit + ("+" if result.get("dirty") else "")
     return ""
-
-
-def git_commit() -> str:
-    """The commit of the checkout that this package runs from, with `+` when tracked files differ; empty outside."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        dirty = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return head.stdout.strip() + ("+" if dirty.returncode else "")
-
-
-def tool_version() -> str:
-    """Version of this package; "source" when it runs without being installed."""
-    try:
-        return version("abaw-platform")
-    except PackageNotFoundError:
-        return "source"
 
 
 class Staged:

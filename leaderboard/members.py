@@ -72,8 +72,9 @@ def gather(tables: Iterable[tuple[str, pa.Table]], number: int, track: Track) ->
         if table is None:
             continue
         for task in track.tasks:
-            shape = number, table.num_rows, len(task.columns)
-            own_NC = scores.setdefault(task.name, np.empty(shape, dtype=np.float32))[member]
+            if task.name not in scores:
+                scores[task.name] = np.empty((number, table.num_rows, len(task.columns)), dtype=np.float32)
+            own_NC = scores[task.name][member]
             for k, column in enumerate(task.columns):
                 own_NC[:, k] = table[column].to_numpy()
     return Members(track=track, names=tuple(names), common=agreement.common(), scores=scores)

@@ -13,11 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from abaw.postprocess.gaps import fill
-from abaw.predictions import KEY, scores_of
+from abaw.predictions import scores_of
 from abaw.tracks import Track
-from leaderboard.images import of_stills, places, plain_names
+from leaderboard.images import as_asked, of_stills, places, plain_names
 from leaderboard.reasons import Reasons
-from leaderboard.tables import table_images
+from leaderboard.tables import table_images, table_places
 
 
 def official_file(
@@ -53,23 +53,26 @@ def _scores_in_order(
 ) -> tuple[NDArray[np.float64], int]:
     """Predictions (M, C) for the rows of the template, and how many of them were filled."""
     scores_NC = np.concatenate([scores_of(table, task) for task in track.tasks], axis=1)
-    numbered = pl.DataFrame({"image": table_images(table, track)}).with_row_index("row")
     plain = template.with_columns(plain_names(template["image"], track).alias("image"))
+    images = as_asked(table_images(table, track), plain["image"], track)
+    numbered = pl.DataFrame({"image": images}).with_row_index("row")
     joined = plain.join(numbered, on="image", how="left", maintain_order="left")
     missing_M = joined["row"].is_null().to_numpy()
     scores_MC = np.empty((len(template), scores_NC.shape[1]))
     scores_MC[~missing_M] = scores_NC[joined["row"].drop_nulls().to_numpy()]
     if missing_M.any():
         wanted = joined.filter(pl.Series(missing_M))
-        video_N, frame_N = (pl.Series(table[key].combine_chunks()) for key in KEY)
-        _check_fillable(wanted, video_N, track, path)
-        place = places(wanted["image"])
-        scores_MC[missing_M] = fill(scores_NC, video_N, frame_N, place["video"], place["frame"])
+        known, place = table_places(table), places(wanted["image"])
+        check_fillable(wanted, known["video"], track, path, "rows of the template")
+        scores_MC[missing_M] = fill(scores_NC, known["video"], known["frame"], place["video"], place["frame"])
     return scores_MC, int(missing_M.sum())
 
 
-def _check_fillable(wanted: pl.DataFrame, video_N: pl.Series, track: Track, path: Path) -> None:
-    """Refuse what has no neighbour to be filled from."""
+def check_fillable(wanted: pl.DataFrame, video_N: pl.Series, track: Track, path: Path, asking: str) -> None:
+    """Refuse what has no neighbour to be filled from: each wanted still image, and each video that is not in `video_N`.
+
+    `asking` says what the wanted images are: "rows of the template".
+    """
     reasons = Reasons()
     if of_stills(track):
         for image in wanted["image"]:
@@ -77,6 +80,6 @@ def _check_fillable(wanted: pl.DataFrame, video_N: pl.Series, track: Track, path
         reasons.raise_any()
     video = places(wanted["image"])["video"]
     for name, rows in video.filter(~video.is_in(video_N.unique().to_list())).value_counts().sort("video").iter_rows():
-        message = f"no prediction for any frame of video {name} ({rows:,} rows of the template ask for it)"
+        message = f"no prediction for any frame of video {name} ({rows:,} {asking} ask for it)"
         reasons.add("missing row", path, f"{message}; run predict on it too")
     reasons.raise_any()

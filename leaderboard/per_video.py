@@ -7,17 +7,18 @@ Legend: N rows (frames).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from abaw.folds import fold_group
-from abaw.intervals import LEVEL, Interval, resampled_metrics
+from abaw.intervals import Interval, fold_group, interval_of, resampled_metrics
 from abaw.metrics import TrackStatistics
 from abaw.tracks import Track
 from leaderboard.images import of_stills, places
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ByTask = Mapping[str, NDArray[Any]]
 
@@ -43,12 +44,12 @@ class Counted:
 
 def count(
     track: Track,
-    image: pl.Series,
+    image: "pl.Series",
     decided: ByTask,
     true: ByTask,
     mask: ByTask,
     scores: ByTask | None = None,
-    fold: pl.Series | None = None,
+    fold: "pl.Series | None" = None,
 ) -> list[Counted]:
     """Count the frames of each video (and fold); sorted by video, so that the order of the rows does not matter.
 
@@ -61,6 +62,8 @@ def count(
         scores: class scores, for the top-k accuracies.
         fold: number of the fold (N,) in which a frame was held out, null for none.
     """
+    import polars as pl
+
     folds = pl.Series("fold", [None], dtype=pl.Int64).extend_constant(None, len(image) - 1) if fold is None else fold
     keys = places(image).select("video").with_columns(folds.cast(pl.Int64).alias("fold")).with_row_index("row")
     counted = []
@@ -82,15 +85,17 @@ def _take(arrays: ByTask, rows_N: NDArray[np.integer[Any]]) -> dict[str, NDArray
 def pooled(track: Track, counted: Iterable[Counted]) -> TrackStatistics:
     """The statistics of all frames together."""
     whole = TrackStatistics(track)
-    for one in counted:
-        whole.merge(one.statistics)
+    whole.merge(*(one.statistics for one in counted))
     return whole
 
 
 def by_source(track: Track, counted: Sequence[Counted]) -> dict[str, TrackStatistics]:
     """The statistics by video file, sorted: what is resampled. `x_left` and `x_right` are two people of one video."""
-    names = sorted({fold_group(one.video) for one in counted})
-    return {name: pooled(track, [one for one in counted if fold_group(one.video) == name]) for name in names}
+    sources: dict[str, list[Counted]] = {}
+    for one in counted:
+        sources.setdefault(fold_group(one.video), []).append(one)
+    alone = {name: found[0].statistics for name, found in sources.items() if len(found) == 1}
+    return {name: alone.get(name) or pooled(track, sources[name]) for name in sorted(sources)}
 
 
 def intervals(track: Track, counted: Sequence[Counted]) -> dict[str, Interval]:
@@ -100,13 +105,6 @@ def intervals(track: Track, counted: Sequence[Counted]) -> dict[str, Interval]:
         return {}
     resampled = resampled_metrics(track, list(sources.values()))
     return {name: interval_of(values_R) for name, values_R in resampled.items()}
-
-
-def interval_of(values_R: NDArray[np.float64]) -> Interval:
-    """The middle 95 % of resampled values (R,), those that are NaN left out; at least one is a number."""
-    found = values_R[~np.isnan(values_R)]
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(low=float(low), high=float(high), level=LEVEL, resamples=len(found))
 
 
 def fold_scores(track: Track, counted: Sequence[Counted]) -> dict[int, float]:

@@ -1,16 +1,18 @@
 """The recipe of an ensemble as JSON: members, weights, how they were chosen, what they scored; all a replay needs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from abaw.problems import BadInput, refuse
 from abaw.tracks import TRACKS, Track
-from leaderboard.blending import Method, Name, Per, Weights, blend, blend_ranks
+from leaderboard.blending import Method, Name, Per, Weights, blend, blend_ranks, uniform
+from leaderboard.ensemble import members_of, recipe_of
 from leaderboard.members import Floats, Members, prepare
 
 SCHEMA = 1
@@ -57,6 +59,22 @@ class Recipe:
     """Greedy selection: for each choice its bags, each with the members picked and the score after each pick."""
 
 
+def plain_mean(track: Track, members: Sequence[str]) -> Recipe:
+    """The recipe of the mean of all members, as `leaderboard.ensemble.mean_of` makes it."""
+    return Recipe(track=track, method=Method(name="mean"), members=tuple(members), weights=uniform(track, len(members)))
+
+
+def recipe_of_mean(table: pa.Table, tables: Sequence[str], track: Track) -> dict[str, Any] | None:
+    """How `table` was made, as JSON: the mean of several tables; of one the recipe that it carries.
+
+    A table that names members and has no recipe is their plain mean (`mean_of`); None for a table of one system.
+    """
+    if len(tables) == 1 and (found := recipe_of(table)):
+        return found
+    names = tables if len(tables) > 1 else members_of(table)
+    return json.loads(to_json(plain_mean(track, names))) if names else None
+
+
 def predict(recipe: Recipe, members: Members) -> dict[str, Floats]:
     """The ensemble's predictions (N, C) a task from tables of `recipe.members`, in that order; changes `members`."""
     if recipe.method.prepares:
@@ -93,8 +111,7 @@ def to_json(recipe: Recipe) -> str:
 def read_recipe(path: Path, track: Track) -> Recipe:
     """The recipe that `to_json` wrote; BadInput when the file is missing, no recipe, or of another track."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        recipe = _from_json(content)
+        recipe = from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise refuse(path, f"{error.strerror}; expected a recipe that `leaderboard ensemble --recipe` wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -107,7 +124,8 @@ def read_recipe(path: Path, track: Track) -> Recipe:
     return recipe
 
 
-def _from_json(content: Any) -> Recipe:
+def from_json(content: Any) -> Recipe:
+    """The recipe that `to_json` wrote, parsed. ValueError, KeyError, TypeError or AttributeError where it is none."""
     if content["schema"] != SCHEMA:
         raise ValueError(f"schema {content['schema']}, expected {SCHEMA}")
     track, method, names = TRACKS[content["track"]], Method(**content["method"]), tuple(content["members"])

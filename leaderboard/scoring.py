@@ -8,20 +8,24 @@ Legend: N rows (frames), C prediction columns and D label columns of a task.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from abaw.intervals import Interval
 from abaw.problems import refuse
 from abaw.tracks import Track
+from leaderboard.clean_counts import count_clean, read_both
 from leaderboard.images import plain_names
 from leaderboard.per_video import Counted, count, fold_scores, intervals, pooled
 from leaderboard.reasons import Reasons
-from leaderboard.submissions import read_submission
-from leaderboard.truth import Truth, read_truth, within
+
+if TYPE_CHECKING:
+    # Polars takes a fifth of a second to import, and clean files need none of it.
+    import polars as pl
+
+    from leaderboard.truth import Truth
 
 TABLE_SUFFIX = ".parquet"
 
@@ -31,13 +35,13 @@ class Predicted:
     """Decisions by frame; the keys of the mappings are the names of the track's tasks."""
 
     path: Path
-    image: pl.Series
+    image: "pl.Series"
     """Names (N,), each once."""
     decided: Mapping[str, NDArray[np.float64]]
     """What a submission states, (N, D) a task."""
     scores: Mapping[str, NDArray[np.float64]] | None = None
     """Probabilities (N, C) a task, where they are known: the top-k accuracies need them."""
-    fold: pl.Series | None = None
+    fold: "pl.Series | None" = None
     """Folds (N,) in which the frames were held out, where they are known."""
 
 
@@ -58,6 +62,8 @@ class Score:
     """Predictions for frames without truth; they did not count."""
     beyond: int = 0
     """Labelled lines of annotation files after the last predicted frame of a video; they did not count."""
+    filled: int | None = None
+    """Frames without a prediction of their own, filled from their neighbours; None where nothing tells."""
     labelled: Mapping[str, int]
     """Frames that have a label, by task."""
     intervals: Mapping[str, Interval]
@@ -77,6 +83,8 @@ class Score:
             "videos": self.videos,
             "ignored": self.ignored,
             "beyond": self.beyond,
+            "filled": self.filled,
+            "coverage": None if self.filled is None else (self.frames - self.filled) / self.frames,
             "labelled": dict(self.labelled),
             "intervals": {name: [one.low, one.high] for name, one in self.intervals.items()},
             "folds": dict(self.folds),
@@ -90,16 +98,30 @@ class Score:
 def score_file(path: Path, track: Track, truth_path: Path | None = None) -> Score:
     """Score a submission file or a prediction table (`.parquet`).
 
-    Without `truth_path` a prediction table is scored against the labels it carries. BadInput holds every reason.
+    Without `truth_path` a prediction table is scored against the labels it carries. With it, the labelled frames that
+    the table lacks are filled from their neighbours (`leaderboard.gaps`). BadInput holds every reason.
     """
+    if truth_path is not None and (both := read_both(path, truth_path, track)):
+        counted = count_clean(*both, track)
+        if counted is not None:
+            ignored = len(both[0].frame_N) - sum(one.frames for one in counted)
+            return summary(track, counted, ignored=ignored)
+    from leaderboard.submissions import read_submission
+    from leaderboard.truth import read_truth
+
     if path.suffix == TABLE_SUFFIX:
         # Arrow takes a tenth of a second to import, and a submission file needs none of it.
         from abaw.predictions import read_predictions
+        from leaderboard.gaps import without_gaps
         from leaderboard.tables import predicted_of_table, truth_of_table
 
         table = read_predictions(path, track)
-        truth = truth_of_table(table, track, path) if truth_path is None else read_truth(truth_path, track)
-        return score(predicted_of_table(table, track, path), truth, track)
+        predicted = predicted_of_table(table, track, path)
+        if truth_path is None:
+            return score(predicted, truth_of_table(table, track, path), track)
+        truth = read_truth(truth_path, track)
+        predicted, filled = without_gaps(predicted, truth, track)
+        return replace(score(predicted, truth, track), filled=filled)
     if truth_path is None:
         raise refuse(path, "a submission file holds no labels to score against; give --truth")
     rows, reasons = read_submission(path, track)
@@ -108,14 +130,25 @@ def score_file(path: Path, track: Track, truth_path: Path | None = None) -> Scor
     return score(predicted_of_rows(rows, track, path), read_truth(truth_path, track), track)
 
 
-def predicted_of_rows(rows: pl.DataFrame, track: Track, path: Path) -> Predicted:
+def predicted_of_rows(rows: "pl.DataFrame", track: Track, path: Path) -> Predicted:
     """The decisions that the rows of a submission file state."""
     decided = {task.name: rows.select(task.label_columns).to_numpy() for task in track.tasks}
     return Predicted(path=path, image=plain_names(rows["image"], track), decided=decided)
 
 
-def score(predicted: Predicted, truth: Truth, track: Track) -> Score:
+def score(predicted: Predicted, truth: "Truth", track: Track) -> Score:
     """Pool all frames that have a label and compute the metrics of the track once. BadInput holds every reason."""
+    counted, beyond = counts(predicted, truth, track)
+    frames = sum(one.frames for one in counted)
+    return replace(summary(track, counted, ignored=len(predicted.image) - frames), beyond=beyond)
+
+
+def counts(predicted: Predicted, truth: "Truth", track: Track) -> tuple[list[Counted], int]:
+    """What each video adds to the score, and the labelled lines that come after the last predicted frame of theirs."""
+    import polars as pl
+
+    from leaderboard.truth import within
+
     truth, beyond = within(truth, predicted.image)
     labelled_N = np.logical_or.reduce(list(truth.mask.values()))
     images = truth.image.filter(pl.Series(labelled_N))
@@ -129,7 +162,7 @@ def score(predicted: Predicted, truth: Truth, track: Track) -> Score:
         None if predicted.scores is None else {name: values[rows] for name, values in predicted.scores.items()},
         None if predicted.fold is None else predicted.fold[rows],
     )
-    return replace(summary(track, counted, ignored=len(predicted.image) - len(images)), beyond=beyond)
+    return counted, beyond
 
 
 def summary(track: Track, counted: Sequence[Counted], *, ignored: int = 0) -> Score:
@@ -150,8 +183,10 @@ def summary(track: Track, counted: Sequence[Counted], *, ignored: int = 0) -> Sc
     )
 
 
-def _rows_of(images: pl.Series, predicted: Predicted, truth: Truth, track: Track) -> NDArray[np.int64]:
+def _rows_of(images: "pl.Series", predicted: Predicted, truth: "Truth", track: Track) -> NDArray[np.int64]:
     """Rows of the predictions, in the order of the images; every image without one is a reason to refuse."""
+    import polars as pl
+
     reasons = Reasons()
     for task in track.tasks:
         if not truth.mask[task.name].any():
@@ -162,9 +197,8 @@ def _rows_of(images: pl.Series, predicted: Predicted, truth: Truth, track: Track
     else:
         numbered = pl.DataFrame({"image": predicted.image}).with_row_index("row")
         joined = pl.DataFrame({"image": images}).join(numbered, on="image", how="left", maintain_order="left")
-        hint = "; `leaderboard submit` fills frames that have no crop" if predicted.scores is not None else ""
         for image in joined.filter(pl.col("row").is_null())["image"]:
-            message = f"no prediction for {image}, which {truth.path} has a label for{hint}"
+            message = f"no prediction for {image}, which {truth.path} has a label for"
             reasons.add("missing row", predicted.path, message)
         rows = joined["row"].fill_null(0).to_numpy().astype(np.int64)
     reasons.raise_any()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from abaw.problems import BadInput, Problem, refuse
 
 SOUP_KEY = "soup"
-"""Key of the list of ingredients, as JSON, in the metadata of a soup's file."""
+"""Key of the list of ingredients, as JSON, in the metadata of a soup's file: their paths, as they were given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Step:
 
 
 def write_soup(files: Sequence[Path], out: Path) -> None:
-    """Write the mean of the checkpoints' weights; metadata are those of the first and `soup`, the files' names.
+    """Write the mean of the checkpoints' weights; metadata are those of the first and `soup`, the files' paths.
 
     BadInput names every tensor that a checkpoint lacks, has too many, or has in another shape or type.
     """
@@ -45,11 +45,24 @@ def write_soup(files: Sequence[Path], out: Path) -> None:
         _check_alike(files, opened)
         first = opened[0]
         weights = {name: _mean([file.get_tensor(name) for file in opened]) for name in sorted(first.keys())}
-        metadata = {**(first.metadata() or {}), SOUP_KEY: json.dumps([path.name for path in files])}
+        metadata = {**(first.metadata() or {}), SOUP_KEY: json.dumps([str(path) for path in files])}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     save_file(weights, partial, metadata=metadata)
     partial.replace(out)
+
+
+def ingredients(path: Path) -> list[Path]:
+    """The checkpoints that a soup is the mean of; none for what is no soup or not there.
+
+    One that is not where it was is looked for beside the soup. BadInput where the file is damaged.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        return []
+    with _open(path) as file:
+        named = [Path(name) for name in json.loads((file.metadata() or {}).get(SOUP_KEY, "[]"))]
+    beside = [path.with_name(one.name) for one in named]
+    return [near if near.is_file() and not one.is_file() else one for one, near in zip(named, beside, strict=True)]
 
 
 def greedy_soup(files: Sequence[Path], score: Callable[[Path], float]) -> list[Step]:

@@ -38,7 +38,11 @@ def split(track: Track, counted: Sequence[Counted], *, share: float, seed: int) 
 
 def visible(counted: Sequence[Counted], rules: Rules) -> list[Counted]:
     """The videos that the rules let people see the score of: the public ones, after the reveal the private ones."""
-    wanted = rules.revealed_at is not None
+    return [one for one in counted if is_visible(one.video, rules)]
+
+
+def is_visible(video: str, rules: Rules) -> bool:
+    """Whether the score that the board shows now counts this video."""
     if not rules.private_share:
-        return list(counted)
-    return [one for one in counted if is_private(one.video, share=rules.private_share, seed=rules.seed) is wanted]
+        return True
+    return is_private(video, share=rules.private_share, seed=rules.seed) is (rules.revealed_at is not None)

@@ -6,19 +6,45 @@ name and the track's rules are checked, files appear and the entry is stored, or
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, inspect, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    delete,
+    event,
+    func,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
-from sqlalchemy.orm import Session
 
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import get_track
 from leaderboard.ladder import is_withheld
-from leaderboard.schema import VERSION, Counts, Entry, Rules, prepare, version_of
+from leaderboard.schema import (
+    COUNTS,
+    ENTRIES,
+    ORIGINS,
+    RULES,
+    VERSION,
+    Counts,
+    Entry,
+    Origin,
+    Rules,
+    add,
+    find,
+    prepare,
+    read,
+    version_of,
+)
 
 DEFAULT_STORE = "sqlite:///leaderboard.sqlite"
 SQLITE = {"connect_args": {"timeout": 30.0}}
@@ -40,7 +66,8 @@ def open_store(url: str, *, create: bool) -> Engine:
         message = f"{error}; a shared store needs the extra: pip install 'abaw-platform[postgres]'"
         raise refuse("--store", f"{message}, and postgresql+psycopg://USER@HOST/DATABASE") from None
     except (ArgumentError, NoSuchModuleError) as error:
-        raise refuse(url, f"no database URL ({error}); write --store sqlite:///FILE, such as {DEFAULT_STORE}") from None
+        message = f"no database URL ({error}); write --store sqlite:///FILE, such as {DEFAULT_STORE}"
+        raise refuse(url, f"{message}, or postgresql+psycopg://USER@HOST/DATABASE") from None
     if is_sqlite:
         _prepare_sqlite(engine, Path(parsed.database or ""), create)
     else:
@@ -57,103 +84,160 @@ def add_entry(
     overwrite: bool,
     publish: Callable[[], None],
     counted: Sequence[dict[str, Any]] = (),
-) -> None:
+    origin: Origin | None = None,
+) -> Entry:
     """Store the entry and call `publish` (which puts its files in place) in one transaction.
 
     The rules of the track are kept: an entry too many is stored as limited, without a score, and not published.
-    `counted` is what each video adds to the score (`leaderboard.per_video.to_json`).
+    `counted` is what each video adds to the score (`leaderboard.per_video.to_json`), `origin` what it was made from.
 
-    Raises BadInput when the track has an entry of that name, unless `overwrite`. An invalid entry never replaces a
-    valid one.
+    Returns:
+        The entry as it is stored.
+
+    Raises:
+        BadInput: the track has an entry of that name, unless `overwrite`. An invalid entry never replaces a valid one.
     """
-    with _refusing_others(engine), Session(engine, expire_on_commit=False) as session, session.begin():
-        old = session.scalar(select(Entry).where(Entry.track == entry.track, Entry.name == entry.name))
-        rules = session.get(Rules, entry.track) or no_rules(entry.track)
-        _keep_rules(session, entry, rules)
+    with _refusing_others(engine), engine.begin() as connection:
+        old = _named(connection, entry.track, entry.name)
+        rules = _rules(connection, entry.track)
+        entry = _keep_rules(connection, entry, rules)
         if old is not None:
             _check_replaceable(old, entry, rules, overwrite)
-            session.query(Counts).where(Counts.entry_id == old.id).delete()
-            session.delete(old)
-            session.flush()
-        session.add(entry)
-        session.flush()
+            for table, key in ((COUNTS, COUNTS.c.entry_id), (ORIGINS, ORIGINS.c.entry_id), (ENTRIES, ENTRIES.c.id)):
+                connection.execute(delete(table).where(key == old.id))
+        entry = replace(entry, id=add(connection, ENTRIES, entry))
         if entry.status == "valid" and counted:
-            session.add(Counts(entry_id=entry.id, counted=list(counted)))
-            session.flush()
+            add(connection, COUNTS, Counts(entry_id=entry.id, counted=list(counted)))
+        if entry.status == "valid" and origin is not None:
+            add(connection, ORIGINS, replace(origin, entry_id=entry.id))
         if entry.status != "limited":
             publish()
+    return entry
 
 
 def check_free(engine: Engine, track: str, name: str, *, overwrite: bool) -> None:
     """Refuse a name that the track has already, unless it may be overwritten: early, before work is done."""
-    with _reading(engine) as session:
-        wanted = select(func.count()).where(Entry.track == track, Entry.name == name)
-        if not overwrite and session.scalar(wanted):
-            raise _taken(track, name)
+    if not overwrite and entry_of(engine, track, name) is not None:
+        raise _taken(track, name)
 
 
 def entries(engine: Engine, track: str) -> list[Entry]:
     """All entries of a track, in the order in which they were stored."""
-    with _reading(engine) as session:
-        return list(session.scalars(select(Entry).where(Entry.track == track).order_by(Entry.id)))
+    with reading(engine) as connection:
+        return read(connection, Entry, select(ENTRIES).where(ENTRIES.c.track == track).order_by(ENTRIES.c.id))
 
 
-def counts_of(engine: Engine, entry: Entry) -> list[dict[str, Any]]:
+def entry_of(engine: Engine, track: str, name: str) -> Entry | None:
+    """The entry of that name."""
+    with reading(engine) as connection:
+        return _named(connection, track, name)
+
+
+def count_entries(engine: Engine, track: str) -> int:
+    """How many entries a track has."""
+    with reading(engine) as connection:
+        return _count(connection, track)
+
+
+class Brief(NamedTuple):
+    """What tells entries apart, and nothing more: ten thousand are read in a moment."""
+
+    id: int
+    name: str
+    author: str
+    status: str
+    score: float | None
+    sha256: str
+    file: str
+
+
+def briefs(engine: Engine, track: str) -> list[Brief]:
+    """Every entry of a track in brief, in the order in which they were stored."""
+    columns = [ENTRIES.c[name] for name in Brief._fields]
+    with reading(engine) as connection:
+        found = connection.execute(select(*columns).where(ENTRIES.c.track == track).order_by(ENTRIES.c.id))
+        return [Brief(*row) for row in found]
+
+
+def tracks_of(engine: Engine) -> set[str]:
+    """The tracks that have entries."""
+    with reading(engine) as connection:
+        return set(connection.scalars(select(ENTRIES.c.track).distinct()))
+
+
+def counts_of(engine: Engine, entry: Entry | Brief) -> list[dict[str, Any]]:
     """What each video adds to the entry's score; empty for an entry without one, and for one of an older store."""
-    with _reading(engine) as session:
-        found = session.get(Counts, entry.id)
-        return found.counted if found else []
+    with reading(engine) as connection:
+        return connection.scalar(select(COUNTS.c.counted).where(COUNTS.c.entry_id == entry.id)) or []
+
+
+def origin_of(engine: Engine, entry: Entry) -> Origin | None:
+    """What the entry's file was made from; None where that is not known."""
+    with reading(engine) as connection:
+        return find(connection, Origin, select(ORIGINS).where(ORIGINS.c.entry_id == entry.id))
 
 
 def rules_of(engine: Engine, track: str) -> Rules:
     """The rules of a track; those of a track that has none allow everything and hide nothing."""
-    with _reading(engine) as session:
-        return session.get(Rules, track) or no_rules(track)
-
-
-def no_rules(track: str) -> Rules:
-    """What holds for a track without rules."""
-    return Rules(track=track, private_share=0.0, seed=0, step=None, most=None, revealed_at=None)
+    with reading(engine) as connection:
+        return _rules(connection, track)
 
 
 def set_rules(engine: Engine, rules: Rules) -> None:
     """Set the rules of a track. BadInput once it has entries: these were submitted under other rules."""
-    with _refusing_others(engine), Session(engine) as session, session.begin():
-        if number := session.scalar(select(func.count()).where(Entry.track == rules.track)):
+    with _refusing_others(engine), engine.begin() as connection:
+        if number := _count(connection, rules.track):
             message = f"the track has {number:,} entries; rules are set before the first one; start another --store"
             raise refuse(f"rules of track {rules.track}", message)
-        session.merge(rules)
+        connection.execute(delete(RULES).where(RULES.c.track == rules.track))
+        add(connection, RULES, rules)
 
 
 def reveal(engine: Engine, track: str) -> None:
     """Show the private scores of a track from now on, for good. BadInput where there are none to show."""
-    with _refusing_others(engine), Session(engine) as session, session.begin():
-        rules = session.get(Rules, track)
-        if rules is None or not (rules.private_share or rules.step is not None):
+    with _refusing_others(engine), engine.begin() as connection:
+        rules = _rules(connection, track)
+        if not (rules.private_share or rules.step is not None):
             raise refuse(f"rules of track {track}", "nothing is hidden: no private videos and no Ladder rule")
-        rules.revealed_at = rules.revealed_at or _now()
+        if rules.revealed_at is None:
+            connection.execute(update(RULES).where(RULES.c.track == track).values(revealed_at=_now()))
 
 
-def _keep_rules(session: Session, entry: Entry, rules: Rules) -> None:
-    """Limit or withhold a new entry as the rules say."""
+def _named(connection: Connection, track: str, name: str) -> Entry | None:
+    return find(connection, Entry, select(ENTRIES).where(ENTRIES.c.track == track, ENTRIES.c.name == name))
+
+
+def _count(connection: Connection, track: str) -> int:
+    return connection.scalar(select(func.count()).where(ENTRIES.c.track == track)) or 0
+
+
+def _rules(connection: Connection, track: str) -> Rules:
+    return find(connection, Rules, select(RULES).where(RULES.c.track == track)) or Rules(track=track)
+
+
+def _keep_rules(connection: Connection, entry: Entry, rules: Rules) -> Entry:
+    """A new entry, limited or withheld as the rules say."""
     if entry.status != "valid":
-        return
-    own = select(Entry).where(Entry.track == entry.track, Entry.author == (entry.author or ""), Entry.status == "valid")
-    others = list(session.scalars(own.where(Entry.name != entry.name)))
+        return entry
+    columns = select(ENTRIES.c.score, ENTRIES.c.withheld, ENTRIES.c.baseline)
+    own = columns.where(ENTRIES.c.track == entry.track, ENTRIES.c.author == entry.author, ENTRIES.c.status == "valid")
+    others = connection.execute(own.where(ENTRIES.c.name != entry.name)).all()
     if rules.revealed_at is not None:
-        _limit(entry, f"submitted after the reveal of {rules.revealed_at:%Y-%m-%d %H:%M} UTC")
-    elif rules.most is not None and not entry.baseline and sum(not other.baseline for other in others) >= rules.most:
-        _limit(entry, f"{entry.author or 'this author'} has used all {rules.most} submissions of track {entry.track}")
-    elif entry.score is not None:
-        shown = [other.score for other in others if other.score is not None and not other.withheld]
-        better = get_track(entry.track).higher_is_better
-        entry.withheld = is_withheld(entry.score, shown, step=rules.step, higher_is_better=better)
+        return _limited(entry, f"submitted after the reveal of {rules.revealed_at:%Y-%m-%d %H:%M} UTC")
+    if rules.most is not None and not entry.baseline and sum(not other.baseline for other in others) >= rules.most:
+        return _limited(
+            entry, f"{entry.author or 'this author'} has used all {rules.most} submissions of track {entry.track}"
+        )
+    if entry.score is None:
+        return entry
+    shown = [other.score for other in others if other.score is not None and not other.withheld]
+    better = get_track(entry.track).higher_is_better
+    return replace(entry, withheld=is_withheld(entry.score, shown, step=rules.step, higher_is_better=better))
 
 
-def _limit(entry: Entry, reason: str) -> None:
-    entry.status, entry.reasons, entry.file = "limited", [reason], ""
-    entry.score, entry.metrics, entry.intervals = None, {}, None
-    entry.private_score, entry.private_metrics, entry.private_intervals = None, None, None
+def _limited(entry: Entry, reason: str) -> Entry:
+    public = replace(entry, status="limited", reasons=[reason], file="", score=None, metrics={}, intervals=None)
+    return replace(public, private_score=None, private_metrics=None, private_intervals=None)
 
 
 def _taken(track: str, name: str) -> BadInput:
@@ -173,11 +257,10 @@ def _check_replaceable(old: Entry, new: Entry, rules: Rules, overwrite: bool) ->
 
 
 @contextmanager
-def _reading(engine: Engine) -> Iterator[Session]:
-    """A session that waits for no writer and changes nothing."""
-    reading = engine.execution_options(reading=True)
-    with _refusing_others(engine), Session(reading, expire_on_commit=False) as session:
-        yield session
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that waits for no writer and changes nothing."""
+    with _refusing_others(engine), engine.execution_options(reading=True).connect() as connection:
+        yield connection
 
 
 @contextmanager
@@ -193,7 +276,9 @@ def _bring_up_to_date(engine: Engine, create: bool) -> None:
     """Make the tables where there are none and `create` says so; add what those of an older version lack."""
     with engine.execution_options(reading=True).connect() as connection:
         found = version_of(connection, set(inspect(connection).get_table_names()))
-    if found == VERSION or (found is None and not create):
+    if found is None and not create:
+        raise refuse(engine.url, "holds no leaderboard; `leaderboard submit` makes it, or name another with --store")
+    if found == VERSION:
         return
     with engine.begin() as connection:
         prepare(connection, engine.url)

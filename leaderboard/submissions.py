@@ -2,7 +2,7 @@
 
 The organisers' form: the track's header, then `image,value,...`, one line a frame. A byte order mark, CRLF line ends,
 a comma at the end of lines and blank lines at the end are accepted, since spreadsheets and templates have them; the
-rest must be as the organisers print it. ABAW3's form is a folder of one file a video.
+rest must be as the organisers print it. ABAW3's form is a folder of one file a video. Either may be packed in a zip.
 A correct file is read at once by Polars. Only one that Polars refuses is read again line by line, to find all reasons.
 """
 
@@ -17,8 +17,11 @@ import polars as pl
 from abaw.tracks import TRACKS, Task, Track
 from leaderboard.images import looks_like_a_row, name_pattern, name_text
 from leaderboard.reasons import SHOWN, Kind, Reasons
+from leaderboard.separators import check_commas, separated_header
+from leaderboard.zips import is_one_file, is_zip, read_zip
 
-NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+"""Each digit can be matched in one way, so that a long run of them that is no number is refused in linear time."""
 INTEGER = r"[+-]?[0-9]+"
 NOT_FINITE = {"nan", "inf", "infinity"}
 LINE = "line"
@@ -30,7 +33,8 @@ def read_submission(
     """Read a submission file, or ABAW3's folder of one file a video, and find everything that is wrong with it.
 
     Args:
-        path: the file, or the folder of `<video>.txt`: the annotation's header, then one line a video frame.
+        path: the file, or the folder of `<video>.txt`: the annotation's header, then one line a video frame; or a zip
+            of either.
         track: whose header and values are expected.
         truth: the file holds labels in the form of a submission, so "not annotated" (-1, -5) is read as null.
         shown: reasons of one kind that are kept; None: all.
@@ -43,20 +47,43 @@ def read_submission(
     reasons = Reasons(shown)
     if path.is_dir():
         return _read_folder(path, track, truth, reasons), reasons
-    data = _read_bytes(path, reasons)
+    if is_zip(path):
+        contents = read_zip(path, reasons)
+        if not is_one_file(contents):
+            return _read_videos(contents, path, track, truth, reasons), reasons
+        path, data = next(iter(contents.items()))
+        return _read_file(data, path, track, truth, reasons), reasons
+    return _read_file(_bytes_of(path, reasons), path, track, truth, reasons), reasons
+
+
+def read_bytes(data: bytes, track: Track) -> tuple[pl.DataFrame | None, Reasons]:
+    """As `read_submission`, of the content of a single file that is not on disk."""
+    reasons = Reasons()
+    return _read_file(data, Path("submission.txt"), track, False, reasons), reasons
+
+
+def _read_file(data: bytes | None, path: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame | None:
+    """The rows of the single file."""
+    data = _text_bytes(data, path, reasons)
     if data is None:
-        return None, reasons
+        return None
     header, _, body = data.partition(b"\n")
-    names = tuple(name.strip() for name in header.decode("utf-8", errors="replace").rstrip("\r ,").split(","))
+    if b"\r" in header.rstrip(b"\r"):
+        reasons.add("unreadable file", path, "its lines end with CR alone; save it with line ends LF or CRLF")
+        return None
+    text = header.decode("utf-8", errors="replace").rstrip("\r ,")
+    names = tuple(name.strip() for name in text.split(","))
     first = 2
-    if names != track.submission_header:
-        message, usable = _header_problem(names, track)
+    if not check_commas(text, track.submission_header, body, path, track, reasons):
+        return None
+    if names != track.submission_header and not separated_header(text, track.submission_header):
+        message, usable = _header_problem(text, names, track)
         reasons.add("bad header", path, message, line=1)
         if not usable:
-            return None, reasons
+            return None
         if looks_like_a_row(names[0]):
             first, body = 1, data
-    return _read_body(body, first, path, track, truth, reasons), reasons
+    return _read_body(body, first, path, track, truth, reasons)
 
 
 def _read_body(body: bytes, first: int, path: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame:
@@ -70,41 +97,66 @@ def _read_body(body: bytes, first: int, path: Path, track: Track, truth: bool, r
 
 
 def _read_folder(folder: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame | None:
-    """The rows of every `<video>.txt`: line k after the header is frame k."""
+    """The rows of every `<video>.txt` of a folder."""
     files = sorted(path for path in folder.iterdir() if path.suffix == ".txt" and not path.name.startswith("."))
-    if len(track.tasks) > 1 or not track.folders or not files:
-        message = "is a folder; expected a submission file, or for expr, au and va a folder of <video>.txt"
-        reasons.add("unreadable file", folder, message)
+    contents = {path: _bytes_of(path, reasons) for path in files}
+    return _read_videos(contents, folder, track, truth, reasons)
+
+
+def _read_videos(
+    contents: Mapping[Path, bytes | None], path: Path, track: Track, truth: bool, reasons: Reasons
+) -> pl.DataFrame | None:
+    """The rows of one file a video: line k after the header is frame k."""
+    if reasons and not contents:
         return None
-    tables = [rows for path in files if (rows := _read_video(path, track, truth, reasons)) is not None]
+    if len(track.tasks) > 1 or not track.folders or not contents:
+        kind = "is a folder" if path.is_dir() else "is a zip of one file a video"
+        message = f"{kind}; expected a submission file, or for expr, au and va a folder of <video>.txt"
+        reasons.add("unreadable file", path, message)
+        return None
+    read = (_read_video(data, file, track, truth, reasons) for file, data in contents.items())
+    tables = [rows for rows in read if rows is not None]
     return pl.concat(tables) if tables else None
 
 
-def _read_video(path: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame | None:
-    data = _read_bytes(path, reasons)
+def _read_video(data: bytes | None, path: Path, track: Track, truth: bool, reasons: Reasons) -> pl.DataFrame | None:
+    if "," in path.stem or not path.stem.isprintable():
+        message = f"{path.name!r} is no video's name; expected printable text without commas, rename the file"
+        reasons.add("bad image name", path.parent, message)
+        return None
+    data = _text_bytes(data, path, reasons)
     if data is None:
         return None
     header, _, body = data.partition(b"\n")
     expected = track.tasks[0].columns
-    names = tuple(name.strip() for name in header.decode("utf-8", errors="replace").rstrip("\r ,").split(","))
-    if names != expected:
-        message = f"header {','.join(names)[:200]!r}; expected {','.join(expected)!r}"
-        reasons.add("bad header", path, message, line=1)
     video = path.stem.encode()
     lines = body.split(b"\n") if body else []
     named = b"\n".join(b"%s/%05d.jpg,%s" % (video, frame, line) for frame, line in enumerate(lines, start=1))
+    text = header.decode("utf-8", errors="replace").rstrip("\r ,")
+    if not check_commas(text, expected, named, path, track, reasons):
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if names != expected and not separated_header(text, expected):
+        message = f"header {','.join(names)[:200]!r}; expected {','.join(expected)!r}"
+        reasons.add("bad header", path, message, line=1)
     return _read_body(named, 2, path, track, truth, reasons)
 
 
-def _read_bytes(path: Path, reasons: Reasons) -> bytes | None:
-    """The file without byte order mark and blank end; None (and a reason) when it is not a text file with lines."""
+def _bytes_of(path: Path, reasons: Reasons) -> bytes | None:
+    """The content of a file; None (and a reason) when there is none."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         reasons.add("unreadable file", path, f"{error.strerror}; expected a submission file")
         return None
+
+
+def _text_bytes(data: bytes | None, path: Path, reasons: Reasons) -> bytes | None:
+    """The content without byte order mark and blank end; None (and a reason) when it is no text with lines."""
+    if data is None:
+        return None
     if data[:4] == b"PAR1":
-        reasons.add("unreadable file", path, "a prediction table; `leaderboard submit` writes its submission file")
+        reasons.add("unreadable file", path, "a prediction table; `leaderboard export` writes its submission file")
         return None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4096]:
         reasons.add("bad encoding", path, "not a UTF-8 text file (it holds zero bytes or is UTF-16); save it as UTF-8")
@@ -116,12 +168,13 @@ def _read_bytes(path: Path, reasons: Reasons) -> bytes | None:
     return data
 
 
-def _header_problem(names: tuple[str, ...], track: Track) -> tuple[str, bool]:
+def _header_problem(text: str, names: tuple[str, ...], track: Track) -> tuple[str, bool]:
     """What is wrong with a header, and whether the lines below it may be read as this track's all the same."""
     expected = ",".join(track.submission_header)
     if re.match(name_pattern(track), names[0]):
         return f"the header is missing: the first line is a row; expected {expected!r}", True
-    others = [other.name for other in TRACKS.values() if other.submission_header == names]
+    headers = {other.name: other.submission_header for other in TRACKS.values()}
+    others = [name for name, own in headers.items() if own == names or separated_header(text, own)]
     if others:
         found = f"the header is that of track {' or '.join(others)}, not of {track.name}"
         return f"{found}; expected {expected!r}; check the file and --track", False
@@ -210,7 +263,8 @@ def _numbers(fields: list[str], line: int, path: Path, track: Track, reasons: Re
     if len(fields) == len(columns) + 1 and not fields[-1].strip():
         fields = fields[:-1]
     if len(fields) != len(columns):
-        message = f"found {len(fields)} values after the image, expected {len(columns)} ({','.join(columns)})"
+        found = f"{len(fields)} values after the image" if any(map(str.strip, fields)) else "no value"
+        message = f"found {found}, expected {len(columns)} ({','.join(columns)})"
         if len(fields) > len(columns) and any(task.kind == "regression" for task in track.tasks):
             message += "; decimals are written with a point"
         reasons.add("wrong number of values", path, message, line=line)

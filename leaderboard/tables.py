@@ -41,5 +41,10 @@ def truth_of_table(table: pa.Table, track: Track, path: Path) -> Truth:
 
 def table_images(table: pa.Table, track: Track) -> pl.Series:
     """The image names (N,) of a prediction table."""
-    video, frame = (pl.Series(name, table[name].combine_chunks()) for name in KEY)
-    return image_names(video, frame, track)
+    place = table_places(table)
+    return image_names(place["video"], place["frame"], track)
+
+
+def table_places(table: pa.Table) -> pl.DataFrame:
+    """`video` and `frame` of each row of a prediction table."""
+    return pl.DataFrame([pl.Series(name, table[name].combine_chunks()) for name in KEY])

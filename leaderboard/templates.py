@@ -1,20 +1,37 @@
 """The organisers' template, the list of rows that a submission must have, and the comparison of a submission with it.
 
-Only the first field of a template's row counts: the others may be empty (a bare comma) or dummies.
+Only the first field of a template's row counts: the others may be empty (a bare comma) or dummies. ABAW3's templates
+list videos instead of rows (`leaderboard.video_lists`).
 """
 
 from pathlib import Path
 
 import polars as pl
 
+from abaw.problems import refuse
 from abaw.tracks import Track
 from leaderboard.images import count_videos, looks_like_a_row, name_pattern, name_text, of_stills, places
 from leaderboard.reasons import SHOWN, Reasons
+from leaderboard.separators import separated_name
 from leaderboard.submissions import LINE, read_submission
+from leaderboard.video_lists import VIDEO, compare_videos, names_videos, read_list
+from leaderboard.zips import holds_videos
 
 
 def read_template(path: Path, track: Track) -> pl.DataFrame:
     """The rows that are asked for: `line` (in the file, from 1) and `image`, in the organisers' order.
+
+    Raises BadInput with every bad line, or when it lists videos, whose rows nothing tells.
+    """
+    asked = read_asked(path, track)
+    if VIDEO in asked.columns:
+        message = "lists names of videos, so that their frames are not known; expected a template of rows"
+        raise refuse(path, f"{message}, {name_text(track)}")
+    return asked
+
+
+def read_asked(path: Path, track: Track) -> pl.DataFrame:
+    """What is asked for: `line` and `image` of each row, or `line` and `video` where the template lists videos.
 
     Raises BadInput with every bad line. A header is skipped, whatever it says, but not a first row that is malformed.
     """
@@ -22,9 +39,13 @@ def read_template(path: Path, track: Track) -> pl.DataFrame:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reasons.add("unreadable file", path, f"{error}; expected the organisers' template of track {track.name}")
+        what = error.strerror if isinstance(error, OSError) else "not a UTF-8 text file"
+        reasons.add("unreadable file", path, f"{what}; expected the organisers' template of track {track.name}")
         reasons.raise_any()
-    lines = pl.Series(text.rstrip().split("\n"), dtype=pl.String)
+    listed = text.rstrip().split("\n")
+    lines = pl.Series(listed, dtype=pl.String)
+    if names_videos(listed):
+        return read_list(lines, path, track)
     images = lines.str.splitn(",", 2).struct.field("field_0").str.strip_chars()
     rows = pl.DataFrame({"image": images}).with_row_index(LINE, offset=1).cast({LINE: pl.Int64})
     if not looks_like_a_row(images[0]):
@@ -43,7 +64,12 @@ def line_end(path: Path) -> str:
 def _check_template(rows: pl.DataFrame, path: Path, track: Track, reasons: Reasons) -> None:
     image = rows["image"]
     expected = f"expected {name_text(track)}; is this the template of track {track.name}?"
-    for line, name in rows.filter(~image.str.contains(name_pattern(track))).iter_rows():
+    wrong = rows.filter(~image.str.contains(name_pattern(track)))
+    if len(wrong) == len(rows) and len(rows) > 1:
+        line, name = rows.row(0)
+        _no_template(line, name, path, track, expected, reasons)
+        return
+    for line, name in wrong.iter_rows():
         reasons.add("bad image name", path, f"{name[:200]!r}; {expected}", line=line)
     if image.n_unique() < len(image):
         for line, name in rows.filter(~image.is_first_distinct()).iter_rows():
@@ -52,22 +78,37 @@ def _check_template(rows: pl.DataFrame, path: Path, track: Track, reasons: Reaso
         reasons.add("unreadable file", path, f"the template lists no row; {expected}")
 
 
+def _no_template(line: int, name: str, path: Path, track: Track, expected: str, reasons: Reasons) -> None:
+    """Add the one reason for a file none of whose lines names an image, by its first one."""
+    if found := separated_name(name, track):
+        message = f"the fields are separated by {found}; expected a comma after the name of an image"
+        reasons.add("wrong separator", path, message, line=line)
+    else:
+        reasons.add("bad image name", path, f"{name[:200]!r}, and no other line names an image; {expected}", line=line)
+
+
 def compare(rows: pl.DataFrame, path: Path, template: pl.DataFrame, template_path: Path, reasons: Reasons) -> None:
     """Add a reason for every row of the template that is missing, every row too many, every row out of order.
 
-    A video of which no row is there is one reason.
+    A video of which no row is there is one reason. Of a template that lists videos, the videos are compared.
     """
+    if VIDEO in template.columns:
+        compare_videos(rows, path, template, template_path, reasons)
+        return
     if rows["image"].equals(template["image"]):
         return
+    by_video = holds_videos(path)
     wanted = template.select("image", wanted_line=LINE)
     missing = wanted.join(rows, on="image", how="anti", maintain_order="left")
     missing = _without_whole_videos(missing, rows, path, template_path, reasons)
     for image, line in missing.iter_rows():
-        reasons.add("missing row", _file(path, image), f"{image} is missing; {template_path}:{line} asks for it")
+        message = f"{image} is missing; {template_path}:{line} asks for it"
+        reasons.add("missing row", _file(path, image, by_video), message)
     for line, image in rows.join(wanted, on="image", how="anti").select(LINE, "image").iter_rows():
-        message = f"{image} is not in the template {template_path}; remove it"
-        reasons.add("extra row", _file(path, image), message, line=line)
-    if path.is_dir():
+        plain = image == image.strip() and image.isprintable()
+        message = f"{image if plain else repr(image)} is not in the template {template_path}; remove it"
+        reasons.add("extra row", _file(path, image, by_video), message, line=line)
+    if by_video:
         return
     both = rows.select(LINE, "image").join(wanted, on="image", how="inner", maintain_order="left")
     before = both.with_columns(previous=pl.col("image").shift(), previous_line=pl.col("wanted_line").shift())
@@ -96,9 +137,9 @@ def _without_whole_videos(
     return missing.filter(~absent)
 
 
-def _file(path: Path, image: str) -> Path:
-    """The file at fault: that of the video where the submission is a folder."""
-    return path / f"{image.split('/')[0]}.txt" if path.is_dir() else path
+def _file(path: Path, image: str, by_video: bool) -> Path:
+    """The file at fault: that of the video where the submission has one file a video."""
+    return path / f"{image.split('/')[0]}.txt" if by_video else path
 
 
 def validate(
@@ -106,12 +147,19 @@ def validate(
 ) -> tuple[pl.DataFrame | None, Reasons]:
     """Read a submission and compare it with the template: its rows, and every reason why it is refused.
 
-    Of each kind the first `shown` reasons are kept, or all (None). A submission in the form of ABAW3 is a folder of one
-    file a video, in the order of the frames; there the template's order of videos is no matter.
+    Of each kind the first `shown` reasons are kept, or all (None). A submission in the form of ABAW3 is a folder or zip
+    of one file a video, in the order of the frames; there the template's order of videos is no matter. A template that
+    lists videos tells which files there must be, and not how many lines each must have.
 
     Raises BadInput when the template itself cannot be used.
     """
-    template = read_template(template_path, track)
+    return check(path, track, read_asked(template_path, track), template_path, shown=shown)
+
+
+def check(
+    path: Path, track: Track, template: pl.DataFrame, template_path: Path, *, shown: int | None = SHOWN
+) -> tuple[pl.DataFrame | None, Reasons]:
+    """As `validate`, with a template that is read."""
     rows, reasons = read_submission(path, track, shown=shown)
     # A file of another form altogether has one reason; that all its rows are missing would only bury it.
     if rows is not None:

@@ -1,4 +1,4 @@
-"""The labels to score against: an annotation folder, a multi-task list, or a file in submission form.
+"""The labels to score against: an annotation folder, a multi-task list, a file in submission form, or class folders.
 
 Legend: N rows (frames), D label columns of a task.
 """
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from abaw.annotations import annotation_sets, find_annotation_folder, read_annotations, read_mtl_list
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, Track
+from leaderboard.class_folders import read_class_folders
 from leaderboard.images import image_names, places, plain_names
 from leaderboard.submissions import read_submission
 
-MTL = TRACKS["mtl"]
+LSD, MTL = TRACKS["lsd"], TRACKS["mtl"]
 LIST_ENDING = "_set_annotations.txt"
 """How the names of the organisers' multi-task lists end."""
 
@@ -63,6 +64,7 @@ def read_truth(path: Path, track: Track) -> Truth:
         return _from_folder(path, track)
     if not path.is_file():
         expected = "an annotation folder, a multi-task list or a file in submission form"
+        expected = "class folders of images, or a file in submission form" if track == LSD else expected
         raise refuse(path, f"no such file or folder; expected the truth of track {track.name}: {expected}")
     if _is_mtl_list(path):
         return _from_list(path, track)
@@ -88,6 +90,13 @@ def _from_folder(path: Path, track: Track) -> Truth:
         found = f"several; name one: {', '.join(map(str, lists))}" if lists else "none"
         expected = f"a list *{LIST_ENDING} or the folders of all three challenges"
         raise refuse(path, f"track mtl is scored against {expected}; this folder holds {found}")
+    if track == LSD:
+        table = read_class_folders(path)
+        return _from_labels(table["image"], table.select(pl.col("expression").cast(pl.Float64)), track, path)
+    if track.folders and not annotation_sets(path, track) and (lists := sorted(path.glob(f"*{LIST_ENDING}"))):
+        names = ", ".join(map(str, lists))
+        message = f"holds multi-task lists and no annotations of track {track.name}; name one ({names}), or the folder"
+        raise refuse(path, f"{message} of {' or '.join(track.folders)}")
     table = read_annotations(find_annotation_folder(path, track), track.tasks[0])
     return replace(_from_annotations(table, track, path), by_line=True)
 

@@ -1,11 +1,22 @@
 """What all tests share: one small local Ray, started when the first test asks for it."""
 
 import os
+import socket
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
 # Networks here are tiny: a second thread of OpenMP would mostly wait, and it waits by spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("RAY_ADDRESS", None)
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    S3_PORT = free.getsockname()[1]
+# Ray's workers inherit the environment of the process that starts them, so it is there before any of them.
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{S3_PORT}",
+}
 
 from importlib.resources import files
 
@@ -24,6 +35,19 @@ def local_ray():
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_bucket():
+    """`s3://abaw` on an S3 server of this process."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", S3_PORT, verbose=False)
+    server.start()
+    s3fs.S3FileSystem().mkdir("abaw")
+    yield "s3://abaw"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

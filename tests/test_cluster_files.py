@@ -43,6 +43,7 @@ def test_the_kubernetes_job_runs_a_recipe_on_the_ray_that_the_head_has():
     job = yaml.safe_load((ROOT / "docs" / "cluster" / "rayjob.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     spec = job["spec"]["rayClusterSpec"]
+    assert spec["authOptions"] == {"mode": "token"}
     image = re.search(r"rayproject/ray:([0-9.]+)-", (ROOT / "docs" / "cluster" / "rayjob.yaml").read_text())
     assert image is not None
     assert image[1] == spec["rayVersion"]

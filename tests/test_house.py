@@ -34,9 +34,19 @@ def test_the_three_packages_are_typed():
         assert (ROOT / folder / "py.typed").is_file()
 
 
-def test_every_dependency_names_the_file_that_needs_it():
-    lines = (ROOT / "pyproject.toml").read_text().splitlines()
-    start = lines.index("dependencies = [")
-    dependencies = lines[start + 1 : lines.index("]", start)]
-    assert dependencies
-    assert [line for line in dependencies if "# " not in line] == []
+def test_files_and_functions_are_short():
+    long = [f"{path}: {lines} lines" for path in SOURCES if (lines := len(path.read_text().splitlines())) > 350]
+    for path in SOURCES:
+        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        long += [f"{path}: {one.name}, over 60 lines" for one in functions if one.end_lineno - one.lineno >= 60]
+    assert long == []
+
+
+def test_dataclasses_are_frozen_and_keyword_only():
+    few_fields = {"Choice", "_LocalModel", "Fitter"}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and "Exception" not in [ast.unparse(base) for base in node.bases]:
+                calls = [ast.unparse(one) for one in node.decorator_list if "dataclass" in ast.unparse(one)]
+                expected = "dataclass(frozen=True" if node.name in few_fields else "dataclass(frozen=True, kw_only=True"
+                assert all(call.startswith(expected) for call in calls), f"{path}: {node.name}"

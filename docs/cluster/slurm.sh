@@ -26,4 +26,5 @@ if ((SLURM_NNODES > 1)); then
     srun --nodes="$((SLURM_NNODES - 1))" --ntasks="$((SLURM_NNODES - 1))" --exclude="$HEAD" \
         ray start --address="$HEAD:$PORT" --block --disable-usage-stats --num-cpus="$SLURM_CPUS_PER_TASK" &
 fi
-python -m experiments run "$@" --runs "$RUNS" --address "$HEAD:$PORT"
+# The other nodes come while it starts.
+python -m experiments run "$@" --runs "$RUNS" --address "$HEAD:$PORT" --resources.wait True

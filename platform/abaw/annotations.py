@@ -5,7 +5,6 @@ A multi-task list: a header of five names over sixteen columns, then `video/0000
 line. A sentinel (-1, -5) becomes null here and nowhere else; what is neither a label nor a sentinel is refused.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,9 +13,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from abaw.problems import BadInput, Problem, refuse
-from abaw.tracks import TRACKS, Task, Track
+from abaw.tracks import LSD, TRACKS, Task, Track
 
 MTL = TRACKS["mtl"]
+CLASS_FOLDERS = {name.upper(): k for k, name in enumerate(LSD.columns)} | {"ANGRER": LSD.columns.index("Anger")}
+"""The class folders of LSD, whose images have no other label; one was delivered misspelt."""
 LOCATION = r"^([^/]+)/([0-9]{5}|[1-9][0-9]{5,8})\.jpg$"
 """`video/00001.jpg`: at least five digits, and no leading zero beyond the fifth."""
 NO_LOCATION = "is no image location; expected <video>/<frame>.jpg, such as video1/00001.jpg, frames counted from 1"
@@ -24,16 +25,8 @@ SHOWN = 20
 """Bad lines of one file that are reported one by one; the rest are counted."""
 
 
-def parse_location(location: str) -> tuple[str, int]:
-    """`video/00001.jpg` as (video, frame); frames count from 1. ValueError for any other form."""
-    parsed = re.fullmatch(LOCATION, location)
-    if parsed is None or int(parsed[2]) < 1:
-        raise ValueError(f"{location!r} {NO_LOCATION}")
-    return parsed[1], int(parsed[2])
-
-
 def parse_locations(images: pl.Series) -> pl.DataFrame:
-    """Many locations as `video` (String) and `frame` (Int32); both null where the form is another."""
+    """`video` (String) and `frame` (Int32, from 1) of many locations; both null where the form is another."""
     groups = pl.lit(images).str.extract_groups(LOCATION)
     table = pl.select(
         groups.struct.field("1").alias("video"), groups.struct.field("2").cast(pl.Int32, strict=False).alias("frame")

@@ -17,17 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from abaw.intervals import fold_group as fold_group
 from abaw.problems import BadInput, Problem, refuse
-
-_SIDES = ("_left", "_right")
-
-
-def fold_group(video: str) -> str:
-    """The video file that a track of frames was cut from: the name without a trailing `_left` or `_right`."""
-    for side in _SIDES:
-        if video.endswith(side) and video != side:
-            return video.removesuffix(side)
-    return video
 
 
 @dataclass(frozen=True, kw_only=True)

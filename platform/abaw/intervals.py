@@ -6,7 +6,7 @@ Frames of one video are alike, so whole videos are drawn, with replacement, and 
 Legend: V videos, R resamples, D label columns of a task.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,17 @@ from abaw.tracks import Track
 
 RESAMPLES = 1000
 LEVEL = 0.95
+
+
+_SIDES = ("_left", "_right")
+
+
+def fold_group(video: str) -> str:
+    """The video file that a track of frames was cut from: the name without a trailing `_left` or `_right`."""
+    for side in _SIDES:
+        if video.endswith(side) and video != side:
+            return video.removesuffix(side)
+    return video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +48,18 @@ def score_interval(
 ) -> Interval:
     """The interval of the track's ranking score; ValueError for fewer than two videos or tasks without a label."""
     scores_R = resampled_scores(track, videos, seed=seed, resamples=resamples)
-    found = scores_R[~np.isnan(scores_R)]
-    if not len(found):
+    if np.isnan(scores_R).all():
         raise ValueError(f"track {track.name}: no resample has a labelled frame for every task; nothing to score")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return interval_of(scores_R, level)
+
+
+def interval_of(values_R: NDArray[np.float64], level: float = LEVEL) -> Interval:
+    """The middle of resampled values (R,), those that are NaN left out; at least one is a number."""
+    found = np.sort(values_R[~np.isnan(values_R)])
+    # As `np.quantile`, which imports masked arrays for it: between the two nearest values, along a line.
+    low, high = (
+        np.interp(q * (len(found) - 1), np.arange(len(found)), found) for q in ((1 - level) / 2, (1 + level) / 2)
+    )
     return Interval(low=float(low), high=float(high), level=level, resamples=len(found))
 
 
@@ -73,7 +92,9 @@ def resampled_metrics(
     if len(videos) < 2:
         raise ValueError(f"an interval over videos needs two of them or more, not {len(videos)}")
     drawn_RV = draw_videos(len(videos), resamples=resamples, seed=seed)
-    return repeated_metrics(track, videos, np.stack([np.bincount(row_V, minlength=len(videos)) for row_V in drawn_RV]))
+    numbered_RV = drawn_RV + np.arange(resamples)[:, None] * len(videos)
+    times = np.bincount(numbered_RV.ravel(), minlength=resamples * len(videos))
+    return repeated_metrics(track, videos, times.reshape(resamples, len(videos)))
 
 
 def repeated_metrics(
@@ -86,12 +107,13 @@ def repeated_metrics(
         )
         for name, part in videos[0].parts.items()
     }
-    tasks = [states[task.name] for task in track.tasks]
-    labelled = [r for r in range(len(times_RV)) if all(_rows(task[r]) for task in tasks)]
-    computed = [_metrics(track, states, r) for r in labelled]
-    found = {name: np.full(len(times_RV), np.nan) for name in (computed[0] if computed else ())}
+    labelled_R = np.logical_and.reduce([_rows(states[task.name]) > 0 for task in track.tasks])
+    if not labelled_R.any():
+        return {}
+    computed = TrackStatistics(track).metrics_of({name: state_R[labelled_R] for name, state_R in states.items()})
+    found = {name: np.full(len(times_RV), np.nan) for name in computed}
     for name, values_R in found.items():
-        values_R[labelled] = [metrics[name] for metrics in computed]
+        values_R[labelled_R] = computed[name]
     return found
 
 
@@ -100,14 +122,9 @@ def draw_videos(videos: int, *, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, videos, (resamples, videos))
 
 
-def _metrics(track: Track, states: Mapping[str, NDArray[Any]], resample: int) -> dict[str, float]:
-    state = {name: state_R[resample] for name, state_R in states.items()}
-    return TrackStatistics.from_state(track, state).compute()
-
-
-def _rows(state: NDArray[Any]) -> int:
+def _rows(states_R: NDArray[Any]) -> NDArray[Any]:
     """A state's first entry is its number of rows."""
-    return int(state.flat[0])
+    return states_R.reshape(len(states_R), -1)[:, 0]
 
 
 def _add_counts(states_V: NDArray[Any], times_RV: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -117,25 +134,30 @@ def _add_counts(states_V: NDArray[Any], times_RV: NDArray[np.int64]) -> NDArray[
 
 
 def _add_moments(states_V8D: NDArray[np.float64], times_RV: NDArray[np.int64]) -> NDArray[np.float64]:
-    """States of the resamples for `Concordance`: video after video, pooled as it merges, all resamples at once.
+    """States (R, 8, D) of the resamples for `Concordance`, pooled as it merges.
 
     A video that was drawn w times has w times the rows and centred sums, and the same means.
     """
-    counted_V8D = states_V8D[states_V8D[:, 0, 0] > 0]
-    times_RV = times_RV[:, states_V8D[:, 0, 0] > 0]
-    pooled = np.zeros((len(times_RV), *states_V8D.shape[1:]))
-    if not len(counted_V8D):
-        return pooled
+    labelled_V = states_V8D[:, 0, 0] > 0
+    states_V8D, times_RV = states_V8D[labelled_V], times_RV[:, labelled_V].astype(np.float64)
+    rows_RV = times_RV * states_V8D[:, 0, 0]
+    rows_R1 = rows_RV.sum(axis=1, keepdims=True)
+    share_RV = np.divide(rows_RV, rows_R1, out=np.zeros_like(rows_RV), where=rows_R1 > 0)
+    pooled_R8D = np.zeros((len(times_RV), *states_V8D.shape[1:]))
+    pooled_R8D[:, 0] = rows_R1
     # One shift for all: what the first video was shifted by.
-    pooled[:, 1:3] = shift_2D = counted_V8D[0, 1:3]
-    for state_8D, times_R in zip(counted_V8D, times_RV.T, strict=True):
-        before_R, more_R = pooled[:, 0, 0], times_R * state_8D[0, 0]
-        rows_R = before_R + more_R
-        share_R = np.divide(more_R, rows_R, out=np.zeros(len(rows_R)), where=rows_R > 0)
-        delta_R2D = (state_8D[1:3] - shift_2D) + state_8D[3:5] - pooled[:, 3:5]
-        delta_p, delta_t = delta_R2D[:, 0], delta_R2D[:, 1]
-        between = np.stack([delta_p * delta_p, delta_t * delta_t, delta_p * delta_t], axis=1)
-        pooled[:, 5:] += times_R[:, None, None] * state_8D[5:] + between * (before_R * share_R)[:, None, None]
-        pooled[:, 3:5] += delta_R2D * share_R[:, None, None]
-        pooled[:, 0] = rows_R[:, None]
-    return pooled
+    pooled_R8D[:, 1:3] = states_V8D[:1, 1:3].sum(axis=0)
+    offset_V2D = (states_V8D[:, 1:3] - pooled_R8D[0, 1:3]) + states_V8D[:, 3:5]
+    pooled_R8D[:, 5:] = np.tensordot(times_RV, states_V8D[:, 5:], axes=1)
+    for column in range(states_V8D.shape[2]):
+        deltas_RV = []
+        for k in (0, 1):
+            offset_V = offset_V2D[:, k, column]
+            mean_R = share_RV @ offset_V
+            # Once more, from near by: the mean of equal values is then exactly theirs.
+            mean_R += np.einsum("rv,rv->r", share_RV, offset_V - mean_R[:, None])
+            pooled_R8D[:, 3 + k, column] = mean_R
+            deltas_RV.append(offset_V - mean_R[:, None])
+        for k, (a, b) in enumerate(((0, 0), (1, 1), (0, 1))):
+            pooled_R8D[:, 5 + k, column] += np.einsum("rv,rv,rv->r", rows_RV, deltas_RV[a], deltas_RV[b])
+    return pooled_R8D

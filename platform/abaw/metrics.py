@@ -7,24 +7,16 @@ one-shot score to 1e-12. Everything is counted in int64 or summed in float64.
 Legend: N rows (frames), D label columns, C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from abaw.tracks import Kind, Task, Track
+from abaw.row_rules import Floats, Rule, checked_rows, rule_of
+from abaw.tracks import Task, Track
 
-Floats = NDArray[np.float64]
 State = NDArray[Any]
-
-
-class Rule(NamedTuple):
-    """What counted rows may hold: their number of columns and the values allowed, as a test and in words."""
-
-    width: int
-    allowed: Callable[[Floats], NDArray[np.bool_]]
-    text: str
 
 
 class Statistic:
@@ -49,32 +41,40 @@ class Statistic:
         Raises:
             ValueError: a shape is wrong, or a counted row holds a value that is not allowed. Masked rows hold anything.
         """
-        rows = _select({"predicted": predicted, "true": true}, mask, self._rules)
-        if len(rows["true"]):
-            self._add(self._count(rows["predicted"], rows["true"]))
+        rows = checked_rows({"predicted": predicted, "true": true}, mask, self._rules)
+        self.count(rows["predicted"], rows["true"])
 
-    def merge(self, other: Self) -> None:
-        """Add the rows that another statistic of the same kind and columns has seen."""
-        if type(other) is not type(self) or other.columns != self.columns or other.state.shape != self.state.shape:
-            raise ValueError(f"cannot merge {other} into {self}: they must be of one kind and have the same columns")
-        self._add(other.state)
+    def count(self, predicted: Floats, true: Floats) -> None:
+        """Count rows (N, D) of which it is known that all values are allowed."""
+        if len(true):
+            state = self._count(predicted, true)
+            self.state = self._pool(np.stack([self.state, state])) if self.n else state
+
+    def merge(self, *others: Self) -> None:
+        """Add the rows that other statistics of the same kind and columns have seen."""
+        for one in others:
+            if type(one) is not type(self) or one.columns != self.columns or one.state.shape != self.state.shape:
+                raise ValueError(f"cannot merge {one} into {self}: they must be of one kind and have the same columns")
+        self.state = self._pool(np.stack([self.state, *(one.state for one in others)]))
 
     def compute(self) -> dict[str, float]:
         """The scores by name. Raises ValueError when no row was counted."""
         if self.n == 0:
             raise ValueError(f"{self}: no rows; nothing to score")
-        return self._scores()
+        return {name: float(values_1[0]) for name, values_1 in self._scores(self.state[None]).items()}
+
+    def _scores(self, states_R: State) -> dict[str, Floats]:
+        """The scores (R,) by name of R such states, each with a row."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self.columns)})"
 
-    def _add(self, state: State) -> None:
-        self.state = self.state + state
+    def _pool(self, states_S: State) -> State:
+        """The state of the rows of S states together."""
+        return np.asarray(states_S.sum(axis=0))
 
     def _count(self, predicted: Floats, true: Floats) -> State:
-        raise NotImplementedError
-
-    def _scores(self) -> dict[str, float]:
         raise NotImplementedError
 
 
@@ -91,22 +91,33 @@ class Concordance(Statistic):
         super().__init__(columns, np.zeros((8, len(columns))), rule, rule)
 
     def _count(self, predicted: Floats, true: Floats) -> State:
-        shift_p, shift_t = predicted[0], true[0]
-        # Columns lie together from here on: NumPy then sums pairwise, which is both faster and more exact.
-        p_DN, t_DN = (np.ascontiguousarray(values.T) for values in (predicted - shift_p, true - shift_t))
-        offset_p, offset_t = p_DN.mean(axis=1), t_DN.mean(axis=1)
-        p_DN -= offset_p[:, None]
-        t_DN -= offset_t[:, None]
-        sums = ((a * b).sum(axis=1) for a, b in ((p_DN, p_DN), (t_DN, t_DN), (p_DN, t_DN)))
-        return np.stack([np.full_like(shift_p, len(true)), shift_p, shift_t, offset_p, offset_t, *sums])
+        # Columns lie together here, with prediction and truth side by side.
+        x_D2N = np.empty((len(self.columns), 2, len(true)))
+        shift_2D = np.stack([predicted[0], true[0]])
+        for values, shift_D, x_DN in zip((predicted, true), shift_2D, x_D2N.swapaxes(0, 1), strict=True):
+            np.subtract(values.T, shift_D[:, None], out=x_DN)
+        offset_D2 = x_D2N.mean(axis=2)
+        x_D2N -= offset_D2[:, :, None]
+        sums_D4 = (x_D2N @ x_D2N.swapaxes(1, 2)).reshape(-1, 4)
+        return np.concatenate([np.full((1, len(sums_D4)), len(true)), shift_2D, offset_D2.T, sums_D4.T[[0, 3, 1]]])
 
-    def _add(self, state: State) -> None:
-        self.state = _pool(self.state, state)
+    def _pool(self, states_S: State) -> State:
+        """Chan, Golub and LeVeque: around the shifts of the first state that has rows."""
+        states_S = states_S[states_S[:, 0, 0] > 0]
+        if len(states_S) < 2:
+            return states_S[0] if len(states_S) else self.state
+        rows_S, shifts_S, offsets_S, sums_S = np.split(states_S, (1, 3, 5), axis=1)
+        offsets_S = offsets_S + (shifts_S - shifts_S[0])
+        rows = rows_S.sum(axis=0)
+        offset = (rows_S * offsets_S).sum(axis=0) / rows
+        delta_S = offsets_S - offset
+        between_S = rows_S * delta_S[:, [0, 1, 0]] * delta_S[:, [0, 1, 1]]
+        return np.concatenate([rows, shifts_S[0], offset, (sums_S + between_S).sum(axis=0)])
 
-    def _scores(self) -> dict[str, float]:
-        n, shift_p, shift_t, offset_p, offset_t, sum_pp, sum_tt, sum_pt = self.state
-        gap_D = (shift_p - shift_t) + (offset_p - offset_t)
-        return _named("CCC_", self.columns, _ratio(2 * sum_pt, sum_pp + sum_tt + n * gap_D**2))
+    def _scores(self, states_R: State) -> dict[str, Floats]:
+        n, shift_p, shift_t, offset_p, offset_t, sum_pp, sum_tt, sum_pt = states_R.swapaxes(0, 1)
+        gap_RD = (shift_p - shift_t) + (offset_p - offset_t)
+        return _named("CCC_", self.columns, _ratio(2 * sum_pt, sum_pp + sum_tt + n * gap_RD**2))
 
 
 class Confusion(Statistic):
@@ -117,7 +128,7 @@ class Confusion(Statistic):
 
     def __init__(self, columns: Sequence[str]) -> None:
         state = np.zeros((len(columns) + 1, len(columns)), dtype=np.int64)
-        super().__init__(columns, state, _rule_of("classes", columns), _rule_of("classes", columns))
+        super().__init__(columns, state, rule_of("classes", tuple(columns)), rule_of("classes", tuple(columns)))
 
     @property
     def matrix(self) -> NDArray[np.int64]:
@@ -130,10 +141,11 @@ class Confusion(Statistic):
         counts = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
         return np.concatenate([np.full((1, classes), len(true)), counts])
 
-    def _scores(self) -> dict[str, float]:
-        hits_C = self.matrix.diagonal()
-        f1_C = _ratio(2 * hits_C, self.matrix.sum(axis=0) + self.matrix.sum(axis=1))
-        return _named("F1_", self.columns, f1_C) | {"accuracy": float(hits_C.sum() / self.n)}
+    def _scores(self, states_R: State) -> dict[str, Floats]:
+        matrix_RCC = states_R[:, 1:]
+        hits_RC = matrix_RCC.diagonal(axis1=1, axis2=2)
+        f1_RC = _ratio(2 * hits_RC, matrix_RCC.sum(axis=1) + matrix_RCC.sum(axis=2))
+        return _named("F1_", self.columns, f1_RC) | {"accuracy": hits_RC.sum(axis=1) / states_R[:, 0, 0]}
 
 
 class BinaryCounts(Statistic):
@@ -143,17 +155,16 @@ class BinaryCounts(Statistic):
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
-        rule = _rule_of("binary", columns)
+        rule = rule_of("binary", tuple(columns))
         super().__init__(columns, np.zeros((4, len(columns)), dtype=np.int64), rule, rule)
 
     def _count(self, predicted: Floats, true: Floats) -> State:
-        hits_D = np.einsum("nd,nd->d", predicted, true)
-        rows_D = np.full_like(hits_D, len(true))
-        return np.stack([rows_D, hits_D, predicted.sum(axis=0), true.sum(axis=0)]).astype(np.int64)
+        sums = np.einsum("nd,nd->d", predicted, true), predicted.sum(axis=0), true.sum(axis=0)
+        return np.stack([np.full_like(sums[0], len(true)), *sums]).astype(np.int64)
 
-    def _scores(self) -> dict[str, float]:
-        _, hits_D, predicted_D, true_D = self.state
-        return _named("F1_", self.columns, _ratio(2 * hits_D, predicted_D + true_D))
+    def _scores(self, states_R: State) -> dict[str, Floats]:
+        _, hits_RD, predicted_RD, true_RD = states_R.swapaxes(0, 1)
+        return _named("F1_", self.columns, _ratio(2 * hits_RD, predicted_RD + true_RD))
 
 
 class TopK(Statistic):
@@ -167,7 +178,7 @@ class TopK(Statistic):
             raise ValueError(f"top-k of {len(columns)} classes needs every k from 1 to {len(columns)}, not {tuple(k)}")
         self.k = tuple(k)
         scores = Rule(len(columns), lambda values: ~np.isnan(values), "a score")
-        super().__init__(columns, np.zeros(1 + len(k), dtype=np.int64), scores, _rule_of("classes", columns))
+        super().__init__(columns, np.zeros(1 + len(k), dtype=np.int64), scores, rule_of("classes", tuple(columns)))
 
     def _count(self, predicted: Floats, true: Floats) -> State:
         true_N1 = true.astype(np.int64)
@@ -176,8 +187,8 @@ class TopK(Statistic):
         rank_N = ((predicted > own_N1) | ((predicted == own_N1) & earlier_NC)).sum(axis=1)
         return np.array([len(true), *(np.count_nonzero(rank_N < k) for k in self.k)])
 
-    def _scores(self) -> dict[str, float]:
-        return _named("top", self.k, self.state[1:] / self.n)
+    def _scores(self, states_R: State) -> dict[str, Floats]:
+        return _named("top", self.k, states_R[:, 1:] / states_R[:, :1])
 
 
 class TrackStatistics:
@@ -218,12 +229,12 @@ class TrackStatistics:
             except ValueError as error:
                 raise ValueError(f"track {self.track.name}, task {task.name}: {error}") from None
 
-    def merge(self, other: "TrackStatistics") -> None:
-        """Add the rows that the statistics of the same track elsewhere have seen."""
-        if other.track != self.track:
-            raise ValueError(f"cannot merge the statistics of track {other.track.name} into those of {self.track.name}")
+    def merge(self, *others: "TrackStatistics") -> None:
+        """Add the rows that statistics of the same track elsewhere have seen."""
+        if strange := [one.track.name for one in others if one.track != self.track]:
+            raise ValueError(f"cannot merge the statistics of track {strange[0]} into those of {self.track.name}")
         for name, part in self.parts.items():
-            part.merge(other.parts[name])
+            part.merge(*(one.parts[name] for one in others))
 
     def compute(self) -> dict[str, float]:
         """Every metric of the track; `track.score` is always among them.
@@ -235,26 +246,28 @@ class TrackStatistics:
         Raises:
             ValueError: a task of the track has no labelled frame, or scores came with some updates only.
         """
-        metrics: dict[str, float] = {}
         for task in self.track.tasks:
             if self.parts[task.name].n == 0:
                 raise ValueError(f"track {self.track.name}: no labelled frame for task {task.name}; nothing to score")
-            own = self.parts[task.name].compute()
-            mean = float(np.mean([value for key, value in own.items() if key != "accuracy"]))
-            metrics |= own | {_mean_key(self.track, task): mean}
-        if "top_k" in self.parts:
-            metrics |= self._top_k(metrics["accuracy"])
-        if len(self.track.tasks) > 1:
-            metrics[self.track.score] = sum(metrics[_mean_key(self.track, task)] for task in self.track.tasks)
-        return metrics
+        found = self.metrics_of({name: state[None] for name, state in self.state().items()})
+        return {name: float(values_1[0]) for name, values_1 in found.items()}
 
-    def _top_k(self, accuracy: float) -> dict[str, float]:
-        top_k, labelled = self.parts["top_k"], self.parts["expr"].n
-        if top_k.n not in (0, labelled):
-            raise ValueError(
-                f"track {self.track.name}: scores came with {top_k.n} of {labelled} rows; give all or none"
-            )
-        return top_k.compute() if top_k.n else {"top1": accuracy}
+    def metrics_of(self, states: Mapping[str, State]) -> dict[str, Floats]:
+        """Every metric (R,) of R such statistics at once: their states stacked, with a row of every task in each."""
+        metrics: dict[str, Floats] = {}
+        for task in self.track.tasks:
+            own = self.parts[task.name]._scores(states[task.name])
+            columns_RD = np.stack([values_R for key, values_R in own.items() if key != "accuracy"], axis=1)
+            metrics |= own | {_mean_key(self.track, task): columns_RD.mean(axis=1)}
+        if "top_k" in self.parts:
+            given_R, labelled_R = states["top_k"][:, 0], states["expr"][:, 0, 0]
+            if given_R.any() and (given_R != labelled_R).any():
+                message = f"scores came with {given_R.sum()} of {labelled_R.sum()} rows; give all or none"
+                raise ValueError(f"track {self.track.name}: {message}")
+            metrics |= self.parts["top_k"]._scores(states["top_k"]) if given_R.any() else {"top1": metrics["accuracy"]}
+        if len(self.track.tasks) > 1:
+            metrics[self.track.score] = np.sum([metrics[_mean_key(self.track, t)] for t in self.track.tasks], axis=0)
+        return metrics
 
     def state(self) -> dict[str, State]:
         """Arrays of fixed shapes and types, one a task: what ranks exchange and `from_state` takes."""
@@ -288,7 +301,7 @@ def score(
 
 def _statistic(task: Task) -> Statistic:
     if task.kind == "regression":
-        return Concordance(task.columns, _rule_of(task.kind, task.columns))
+        return Concordance(task.columns, rule_of(task.kind, task.columns))
     return Confusion(task.columns) if task.kind == "classes" else BinaryCounts(task.columns)
 
 
@@ -298,53 +311,10 @@ def _mean_key(track: Track, task: Task) -> str:
     return track.score if alone else f"S_{task.name.upper()}"
 
 
-def _rule_of(kind: Kind, columns: Sequence[str]) -> Rule:
-    """The label rule that `abaw.tracks` holds for this kind."""
-    task = Task(name="", kind=kind, columns=tuple(columns), sentinel=np.nan)
-    return Rule(len(task.label_columns), task.valid, task.range_text)
+def _named(prefix: str, names: Sequence[object], values_RD: Floats) -> dict[str, Floats]:
+    return {f"{prefix}{name}": values_R for name, values_R in zip(names, values_RD.T, strict=True)}
 
 
-def _named(prefix: str, names: Sequence[object], values: Floats) -> dict[str, float]:
-    return {f"{prefix}{name}": float(value) for name, value in zip(names, values, strict=True)}
-
-
-def _ratio(top_D: State, bottom_D: State) -> Floats:
+def _ratio(top_RD: State, bottom_RD: State) -> Floats:
     """Quotient, with 0 where the denominator is 0."""
-    return np.asarray(np.divide(top_D, bottom_D, out=np.zeros(len(top_D)), where=bottom_D > 0))
-
-
-def _pool(a: Floats, b: Floats) -> Floats:
-    """Moments of the rows of both (Chan, Golub and LeVeque), around the shifts of `a`."""
-    if a[0, 0] == 0 or b[0, 0] == 0:
-        return b.copy() if a[0, 0] == 0 else a
-    rows_D = a[0] + b[0]
-    delta_p, delta_t = (b[1:3] - a[1:3]) + (b[3:5] - a[3:5])
-    between = np.stack([delta_p * delta_p, delta_t * delta_t, delta_p * delta_t]) * (a[0] * b[0] / rows_D)
-    offsets = a[3:5] + np.stack([delta_p, delta_t]) * (b[0] / rows_D)
-    return np.concatenate([rows_D[None], a[1:3], offsets, a[5:] + b[5:] + between])
-
-
-def _select(given: Mapping[str, ArrayLike], mask: ArrayLike | None, rules: Mapping[str, Rule]) -> dict[str, Floats]:
-    """The arrays as float64, only the rows where the mask is true; ValueError where one does not keep its rule."""
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
-    rows = len(arrays["true"]) if arrays["true"].ndim else 0
-    for name, values in arrays.items():
-        if values.shape != (rows, rules[name].width):
-            raise ValueError(
-                f"{name} has shape {values.shape}, expected (frames, columns) = {(rows, rules[name].width)}"
-            )
-    if mask is not None:
-        mask_N = np.asarray(mask)
-        if mask_N.shape != (rows,) or mask_N.dtype != np.bool_:
-            raise ValueError(f"mask is {mask_N.dtype} of shape {mask_N.shape}, expected booleans of shape ({rows},)")
-        if not mask_N.all():
-            arrays = {name: values[mask_N] for name, values in arrays.items()}
-    for name, values in arrays.items():
-        allowed = rules[name].allowed(values)
-        if not allowed.all():
-            row, column = np.argwhere(~allowed)[0]
-            raise ValueError(
-                f"{name} holds {values[row, column]:g} in column {column}, counted row {row}; expected "
-                f"{rules[name].text}. Mask the rows without a label"
-            )
-    return arrays
+    return np.asarray(np.divide(top_RD, bottom_RD, out=np.zeros(top_RD.shape), where=bottom_RD > 0))

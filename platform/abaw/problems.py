@@ -7,6 +7,8 @@ file once and not line by line.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from abaw.masking import without_passwords
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -21,7 +23,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.path if self.line is None else f"{self.path}:{self.line}"
-        return f"{where}: {self.message}"
+        return without_passwords(f"{where}: {self.message}")
 
 
 class BadInput(ValueError):

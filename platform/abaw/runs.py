@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from abaw.masking import without_passwords
+from abaw.version import commit_and_dirty
 
 SCHEMA_VERSION = 1
 _VERSIONED = ("abaw-platform", "torch", "timm", "ray", "numpy", "optuna")
@@ -46,10 +48,10 @@ def key_of(config: Any, inputs: Sequence[str] = ()) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is there whole or not at all."""
+    """Write JSON so that the file is there whole or not at all; passwords in URLs are left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.write_text(without_passwords(json.dumps(value, indent=1)) + "\n")
     partial.replace(path)
 
 
@@ -61,7 +63,7 @@ def is_complete(folder: Path) -> bool:
 def start(folder: Path, config: Any) -> None:
     """Make the folder and write the resolved config that the stage is about to run."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain(config), sort_keys=False))
+    (folder / "config.yaml").write_text(without_passwords(yaml.safe_dump(plain(config), sort_keys=False)))
 
 
 def finish(folder: Path, *, config: Any, started: float, inputs: Sequence[str] = (), **result: Any) -> None:
@@ -90,9 +92,10 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """Commit, dirty flag, versions, command and time, for a result that can be traced."""
+    commit, dirty = commit_and_dirty()
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "commit": commit,
+        "dirty": dirty,
         "versions": {name: _version(name) for name in _VERSIONED} | {"python": sys.version.split()[0]},
         "command": " ".join(sys.argv),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -105,13 +108,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "source"
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the checkout that this library runs from; None where there is none, or no git."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

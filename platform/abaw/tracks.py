@@ -6,10 +6,12 @@ Source: the ABAW challenge pages; AffectNet (Mollahosseini et al.); Emo135 (Chen
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # Imported by what computes: to show a board or `--help`, NumPy would be half of the time.
+    import numpy as np
+    from numpy.typing import NDArray
 
 Kind = Literal["regression", "classes", "binary"]
 
@@ -35,12 +37,14 @@ class Task:
         """Columns of a label: a class is one integer column, `expression`; otherwise the prediction's columns."""
         return ("expression",) if self.kind == "classes" else self.columns
 
-    def decide(self, scores_NC: NDArray[np.floating]) -> NDArray[np.float64]:
+    def decide(self, scores_NC: "NDArray[np.floating]") -> "NDArray[np.float64]":
         """Turn predictions (N, C) into what a submission states, (N, D) with D = len(label_columns).
 
         Regression is clipped to [-1, 1]; a class is the column with the largest score (the first one on a tie); an
         action unit is active from `AU_THRESHOLD` on.
         """
+        import numpy as np
+
         if scores_NC.ndim != 2 or scores_NC.shape[1] != len(self.columns):
             raise ValueError(
                 f"{self.name} predictions must have shape (frames, {len(self.columns)}), not {scores_NC.shape}"
@@ -51,8 +55,10 @@ class Task:
             return np.asarray(scores_NC >= AU_THRESHOLD, dtype=np.float64)
         return np.asarray(np.clip(scores_NC, -1.0, 1.0), dtype=np.float64)
 
-    def valid(self, labels_ND: NDArray[np.floating]) -> NDArray[np.bool_]:
+    def valid(self, labels_ND: "NDArray[np.floating]") -> "NDArray[np.bool_]":
         """Which entries (N, D) are values that this task allows; sentinels and NaN are not."""
+        import numpy as np
+
         if self.kind == "regression":
             return np.asarray((labels_ND >= -1.0) & (labels_ND <= 1.0))
         high = len(self.columns) - 1 if self.kind == "classes" else 1
@@ -65,7 +71,7 @@ class Task:
             return "a number in [-1, 1]"
         return f"an integer from 0 to {len(self.columns) - 1}" if self.kind == "classes" else "0 or 1"
 
-    def format(self, labels_D: Sequence[float] | NDArray[np.floating]) -> str:
+    def format(self, labels_D: "Sequence[float] | NDArray[np.floating]") -> str:
         """One label as an official file writes it: `0.1234,-0.5000`, `4`, or `1,0,0,...`."""
         if self.kind == "regression":
             return ",".join(f"{value:.4f}" for value in labels_D)
@@ -107,7 +113,7 @@ class Track:
         """Columns of a submission row after the image, one value each."""
         return tuple(column for task in self.tasks for column in task.label_columns)
 
-    def format_row(self, image: str, labels_D: Sequence[float] | NDArray[np.floating]) -> str:
+    def format_row(self, image: str, labels_D: "Sequence[float] | NDArray[np.floating]") -> str:
         """One line of the submission file, without its line end: `video/00001.jpg,0.1000,-0.2000,4,0,...`."""
         parts, start = [image], 0
         for task in self.tasks:

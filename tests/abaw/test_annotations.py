@@ -10,7 +10,6 @@ from polars.testing import assert_frame_equal
 from abaw.annotations import (
     find_annotation_folder,
     format_location,
-    parse_location,
     parse_locations,
     read_annotation,
     read_annotations,
@@ -183,16 +182,13 @@ def test_mtl_list_refuses_bad_images_repeats_and_widths(tmp_path: Path) -> None:
 
 @given(st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True), st.integers(1, 999_999))
 def test_a_location_survives_the_round_trip(video: str, frame: int) -> None:
-    assert parse_location(format_location(video, frame)) == (video, frame)
     assert parse_locations(pl.Series([format_location(video, frame)])).row(0) == (video, frame)
 
 
 @pytest.mark.parametrize(
     "text", ["v/00000.jpg", "v/1.jpg", "00001.jpg", "v/00001.png", "v/000001.jpg", "v/w/00001.jpg"]
 )
-def test_other_locations_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no image location"):
-        parse_location(text)
+def test_other_locations_are_null(text: str) -> None:
     assert parse_locations(pl.Series([text])).row(0) == (None, None)
 
 

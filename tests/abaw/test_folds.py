@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abaw.folds import Folds, check_disjoint, fold_group, make_folds, official_fold
+from abaw.folds import Folds, _histogram, _shares, check_disjoint, fold_group, make_folds, official_fold
 from abaw.problems import BadInput
 
 
@@ -114,6 +114,42 @@ def test_rare_labels_are_spread_better_than_by_chance():
     assert np.mean(made) < np.mean(chance) / 2
 
 
+def test_each_label_of_a_group_is_counted_and_weighs_by_its_kind():
+    frames = pl.DataFrame(
+        {
+            "video": ["a_left", "a_left", "a_right", "b", "b", "b"],
+            "expression": [0, None, 2, 2, 0, 2],
+            "au": pl.Series([[1, 0], [1, 1], None, [0, 0], [0, 1], [0, 1]], dtype=pl.Array(pl.Int8, 2)),
+            # Octants of the circle from -pi on: the angles are 6, 180, -84, -174, 96 degrees, and none.
+            "valence": [0.9, -1.0, 0.1, -0.9, -0.1, None],
+            "arousal": [0.1, 0.0, -0.9, -0.1, 0.9, None],
+        }
+    )
+    counted = _histogram(frames)
+    assert counted.columns[:6] == ["group", "frames", "expression 0", "expression 2", "au 0", "au 1"]
+    assert counted.columns[6:] == [f"va {part}" for part in (-4, -3, -2, -1, 0, 1, 2, 3)]
+    assert counted.rows() == [
+        ("a", 3, 1, 1, 2, 1, 0, 0, 1, 0, 1, 0, 0, 1),
+        ("b", 3, 1, 2, 0, 2, 1, 0, 0, 0, 0, 0, 1, 0),
+    ]
+    # Kinds: frames once, two classes, two units, five octants that anybody is in.
+    weighted = [
+        1 / 2,
+        *(np.array([1 / 2, 1 / 3, 2 / 2, 1 / 3]) / np.sqrt(2)),
+        *(np.array([0, 1, 1, 0, 1]) / np.sqrt(5)),
+    ]
+    np.testing.assert_allclose(_shares(counted)[0], weighted, rtol=1e-12)
+
+
+def test_long_videos_are_placed_first_so_that_short_ones_even_out():
+    frames = pl.DataFrame(
+        {"video": [video for video, n in zip("abcde", (5, 16, 64, 18, 20), strict=True) for _ in range(n)]}
+    )
+    for seed in range(8):
+        folds = make_folds(frames, k=2, seed=seed)
+        assert folds.held_out(folds.assignment["c"]) == ["c"]
+
+
 def test_folds_are_deterministic_whatever_the_order_of_the_rows():
     frames = frame_table(2, [f"v{i}" for i in range(30)])
     folds = make_folds(frames, k=3, seed=5)
@@ -172,6 +208,16 @@ def test_folds_that_split_a_group_or_hold_nothing_out_are_refused():
         Folds(k=2, seed=0, assignment={"a": 0, "b": 1}).held_out(2)
 
 
+def test_the_hash_and_the_file_do_not_depend_on_the_order_of_the_videos(tmp_path):
+    one, other = (
+        Folds(k=2, seed=None, assignment=dict(pairs)) for pairs in ([("b", 1), ("a", 0)], [("a", 0), ("b", 1)])
+    )
+    assert one.hash == other.hash
+    one.save(tmp_path / "folds.json")
+    lines = (tmp_path / "folds.json").read_text().splitlines()
+    assert lines[2:5] == ['  "assignment": {', '   "a": 0,', '   "b": 1'], "a line a video, to be compared by eye"
+
+
 def test_saved_folds_are_loaded_and_checked(tmp_path):
     path = tmp_path / "folds.json"
     folds = make_folds(frame_table(5, ["a_left", "a_right", "b", "c"]), k=2, seed=1)
@@ -188,6 +234,10 @@ def test_saved_folds_are_loaded_and_checked(tmp_path):
         BadInput, match=r"folds\.json: its content has hash \w+, but it states \w+; it was edited or damaged"
     ):
         Folds.load(path)
+    for text in ("0" * 64, "f" * 64):
+        path.write_text(json.dumps({**stored, "hash": text}))
+        with pytest.raises(BadInput, match=f"but it states {text}"):
+            Folds.load(path)
     stored["content"]["assignment"]["a_right"] = 1
     path.write_text(json.dumps(stored))
     with pytest.raises(BadInput, match=r"folds\.json: a_right: is in fold 1, but a_left"):

@@ -1,9 +1,13 @@
 """Every track as the organisers write it: columns, sentinels, submission header and rows byte for byte, decisions."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from abaw.tracks import ACTION_UNITS, AU, EXPR, TRACKS, VA, get_track
+from abaw.tracks import ACTION_UNITS, AU, EXPR, TRACKS, VA, Track, get_track
 
 CEXPR_NAMES = (
     "Fearfully_Surprised,Happily_Surprised,Sadly_Surprised,Disgustedly_Surprised,Angrily_Surprised,"
@@ -93,7 +97,11 @@ def test_label_columns_and_sentinels_of_the_annotation_files():
     assert mtl.label_columns == ("valence", "arousal", "expression", *ACTION_UNITS)
     assert mtl.columns == ("valence", "arousal", *EXPR.columns, *ACTION_UNITS)
     assert [len(get_track(name).columns) for name in ("lsd", "cexpr", "affectnet8", "affectnet7")] == [6, 7, 8, 7]
-    assert get_track("emo135").top_k == (1, 5, 10)
+    assert get_track("emo135").columns == tuple(f"emotion_{k:03d}" for k in range(135))
+    assert {name: track.top_k for name, track in TRACKS.items() if track.top_k} == {
+        "affectnet8": (1,), "affectnet7": (1,), "emo135": (1, 5, 10)
+    }  # fmt: skip
+    assert {task.sentinel for track in TRACKS.values() for task in track.tasks if task.kind != "regression"} == {-1}
 
 
 def test_no_sentinel_is_a_valid_label():
@@ -118,6 +126,25 @@ def test_no_sentinel_is_a_valid_label():
 )
 def test_which_labels_are_valid(task, labels, valid):
     assert task.valid(np.array([labels])).tolist() == [valid]
+
+
+def test_messages_say_which_labels_are_valid():
+    assert [task.range_text for task in get_track("mtl").tasks] == [
+        "a number in [-1, 1]", "an integer from 0 to 7", "0 or 1"
+    ]  # fmt: skip
+    assert get_track("affectnet7").tasks[0].range_text == "an integer from 0 to 6"
+
+
+def test_a_track_gives_its_tasks_by_name_and_writes_their_values_one_after_the_other():
+    assert [get_track("mtl").task(name) for name in ("au", "va", "expr")] == [AU, VA, EXPR]
+    partner = replace(VA, name="partner", columns=("partner_valence", "partner_arousal"))
+    two = Track(name="two", title="Two people", tasks=(VA, partner, EXPR), score="", submission_header=("image",))
+    assert two.format_row("a.jpg", [0.1, 0.2, 0.3, 0.4, 5]) == "a.jpg,0.1000,0.2000,0.3000,0.4000,5"
+
+
+def test_tracks_are_told_without_importing_numpy():
+    code = "import sys, abaw.tracks; print('numpy' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
 def test_a_tie_of_classes_goes_to_the_first_column():

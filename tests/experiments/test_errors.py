@@ -10,9 +10,9 @@ import ray.data
 from abaw.models.vit import VitConfig
 from abaw.problems import BadInput, Problem
 from abaw.systems.multitask import MultiTask
-from abaw.training.fit import Resources
 from abaw.training.job import Frames, TrainingJob
 from abaw.training.optimisation import Optimisation
+from abaw.training.resources import Resources
 from experiments.cli import mistake_behind, refused
 from experiments.progress import Progress
 from experiments.ray_session import ray_session
@@ -59,7 +59,6 @@ def test_a_refusal_in_a_ray_data_task_is_told_line_by_line(local_ray, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_refusal_in_a_training_worker_is_told_and_leaves_nothing_complete(local_ray, tmp_path, capsys):
     shards = tmp_path / "shards"
     job = TrainingJob(
@@ -72,10 +71,11 @@ def test_a_refusal_in_a_training_worker_is_told_and_leaves_nothing_complete(loca
         track="mtl",
     )
     stage = Stage(name="finetune", config={}, job=lambda folder: replace(job, folder=folder))
-    with pytest.raises(ray.train.TrainingFailedError) as raised:
+    with pytest.raises(BadInput) as raised:
         run_stages([stage], root=tmp_path, resources=Resources(workers=1, max_failures=0), progress=Progress())
     printed = told(raised.value, capsys)
-    assert f"abaw: {shards / 'manifest.json'}: no manifest: no such folder\n" in printed
+    folder = stage.folder(tmp_path)
+    assert f"\nabaw: {folder}: finetune failed: {shards / 'manifest.json'}: no manifest: no such folder" in printed
     assert "Traceback" not in printed
     assert not (stage.folder(tmp_path) / "result.json").exists()
 

@@ -11,7 +11,7 @@ from abaw.tracks import get_track
 from experiments.cli import run
 from experiments.registry import TABLES
 
-pytestmark = [pytest.mark.systems, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.systems
 
 ON_FACES = (
     "mae_face_expr_debug",

@@ -34,7 +34,8 @@ from abaw.training.starts import load_start
 from abaw.training.trained import read_trained, rebuild, system_configs
 from abaw.training.workers import Worker
 from experiments.cli import run
-from experiments.export import Predictor, export_run, write_script
+from experiments.export import export_run
+from experiments.recording import ImagePredictor, Images, write_script
 
 MTL = get_track("mtl")
 MICRO = VitConfig(size="micro", image_size=32, stem="conv")
@@ -128,6 +129,18 @@ def test_the_model_card_tells_scores_with_their_interval_labels_data_and_origin(
     assert str(trained[0].parent) not in card, "no path of the machine that trained"
 
 
+def test_neither_frames_nor_labels_nor_names_of_videos_are_in_the_files(trained, exported):
+    """Weights of the network and nothing else, and no piece of an image."""
+    assert {path.name for path in exported.iterdir()} == {"model.safetensors", "model.pt", "README.md"}
+    with safe_open(exported / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == set(read_trained(trained[0]).system.state_dict())
+        assert not {"videos", "train", "held_out"} & {name for one in file.metadata() for name in one.split("_")}
+    images = [image for path in trained[1].glob("slot=*/*.parquet") for image in pl.read_parquet(path)["image"]]
+    written = b"".join(path.read_bytes() for path in exported.iterdir())
+    assert len(images) == 4 * FRAMES
+    assert not any(image[len(image) // 2 :][:64] in written for image in images)
+
+
 def test_an_output_that_is_not_empty_is_refused(trained, exported, capsys):
     before = (exported / "README.md").read_text()
     assert run(["export", str(trained[0]), str(exported)]) == 1
@@ -163,7 +176,6 @@ def test_trainings_that_cannot_be_exported_say_why(trained, tmp_path):
         ("pool: spatial", "pooling: spatial"): r"is of another version \(.*'pooling'\); use commit",
         ("size: micro", "size: tiny"): r"is of another version \(.*size mismatch",
         ("track: mtl\ninit", "track: null\ninit"): r"learns without labels \(MultiTask\) and predicts no track",
-        ("window: 0", "window: 8"): "predicts windows of 8 frames",
     }
     for k, ((old, new), told) in enumerate(cases.items()):
         folder = changed(trained, tmp_path / str(k), old, new)
@@ -185,8 +197,8 @@ def test_trainings_that_cannot_be_exported_say_why(trained, tmp_path):
 )
 def test_every_kind_of_system_is_recorded_exactly(config, tmp_path):
     augmentation = Augmentation(resize=36, crop=32, views="flip")
-    predictor = Predictor(config.build(), augmentation, get_track(config.track)).eval()
-    assert write_script(predictor, tmp_path / "model.pt", size=40) <= 1e-5
+    predictor = ImagePredictor(config.build(), augmentation, get_track(config.track)).eval()
+    assert write_script(predictor, tmp_path / "model.pt", Images(size=40)) <= 1e-5
     assert (tmp_path / "model.pt").is_file()
 
 
@@ -213,7 +225,7 @@ def test_a_form_with_other_numbers_is_not_kept(tmp_path):
     }
     for network, told in cases.items():
         with pytest.raises(BadInput, match=told):
-            write_script(network, tmp_path / "model.pt", size=40)
+            write_script(network, tmp_path / "model.pt", Images(size=40))
         assert list(tmp_path.iterdir()) == []
 
 

@@ -26,7 +26,7 @@ def runs(local_ray, tmp_path_factory):
     return folder
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_the_line_ends_in_a_board_of_valid_entries_and_a_second_run_runs_nothing(runs, capsys):
     results = {path: path.stat().st_mtime_ns for path in runs.rglob("result.json")}
     assert run(["run", "demo_debug", "--runs", str(runs), "--json"]) == 0
@@ -39,6 +39,7 @@ def test_the_line_ends_in_a_board_of_valid_entries_and_a_second_run_runs_nothing
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("result.json")} == results
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_shows_its_board(runs, tmp_path, capsys):
     shutil.copytree(runs / "demo_debug", tmp_path / "demo_debug")
     assert run(["run", "demo_debug", "--runs", str(tmp_path)]) == 0
@@ -47,6 +48,7 @@ def test_a_run_that_was_moved_shows_its_board(runs, tmp_path, capsys):
     assert f"{tmp_path.name}/demo_debug/board-" in printed
 
 
+@pytest.mark.slow
 def test_stages_say_what_they_scored(runs):
     for stage in ("finetune-pretrained-fold-0", "predict-pretrained", "search-pretrained"):
         (folder,) = (runs / "demo_debug").glob(f"{stage}-*")
@@ -56,7 +58,7 @@ def test_stages_say_what_they_scored(runs):
         assert set(result["per_class"]) == {"va", "expr", "au"}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_a_delivery_of_ones_own_runs_on_the_official_split(runs, tmp_path, capsys):
     (faces,) = (runs / "demo_debug").glob("prepare-*/faces")
     delivery = tmp_path / "delivery"
@@ -76,7 +78,6 @@ def test_a_delivery_of_ones_own_runs_on_the_official_split(runs, tmp_path, capsy
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_prepared_shards_are_trained_on_as_they_are(runs, tmp_path, capsys):
     (faces,) = (runs / "demo_debug").glob("prepare-*/faces")
     (labelled,) = (runs / "demo_debug").glob("shards-labelled-*/data")

@@ -10,7 +10,7 @@ from abaw.data.shards import open_frames
 from experiments.cli import run
 from experiments.prepare import SOURCES, WITH_DROPS
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 SMALL = ("--videos", "5", "--frames", "8", "--test-videos", "1", "--pool-people", "1", "--pool-frames", "3",
          "--lsd-people", "3", "--size", "32")  # fmt: skip

@@ -16,7 +16,7 @@ from abaw.data.shards import open_frames
 from experiments.cli import main, run
 from experiments.prepare import WITH_DROPS
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 VIDEOS, FRAMES = ("a", "b", "é", "interview_left"), 300
 EXPR_HEADER = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
 MISFITS = {("a", 5): "12", ("a", 300): "happy", ("b", 9): "8", ("é", 300): "3.5"}

@@ -14,7 +14,6 @@ import simplejpeg
 from abaw.data import clean_images
 from experiments.cli import run
 
-pytestmark = pytest.mark.timeout(240)
 GROUP = 3
 PROGRAM = f"""
 import sys

@@ -13,7 +13,7 @@ from abaw.tracks import CEXPR
 from experiments.cli import run
 from experiments.prepare import SOURCES, WITH_DROPS
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 @pytest.fixture

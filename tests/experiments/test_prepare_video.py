@@ -10,8 +10,6 @@ import simplejpeg
 from experiments.cli import run
 from experiments.prepare import WITH_DROPS
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def test_videos_become_aligned_shards_and_a_second_run_follows_the_table(
     local_ray, astronaut_HWC, face_task, write_video, tmp_path, capsys

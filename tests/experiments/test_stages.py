@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from abaw import runs
-from abaw.training.fit import Resources
+from abaw.training.resources import Resources
 from experiments.line import Line
 from experiments.progress import Progress, epoch_line
 from experiments.registry import RECIPES, get_recipe

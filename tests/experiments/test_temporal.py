@@ -33,7 +33,6 @@ def finished(local_ray, tmp_path_factory):
 
 
 @pytest.mark.systems
-@pytest.mark.timeout(900)
 def test_the_board_has_the_head_beside_its_network(finished):
     _, entries = finished
     own = {"from scratch", "from scratch, temporal", "from scratch, temporal, smoothed"}
@@ -42,7 +41,6 @@ def test_the_board_has_the_head_beside_its_network(finished):
 
 
 @pytest.mark.systems
-@pytest.mark.timeout(900)
 def test_each_fold_has_its_own_features_and_is_scored_on_videos_that_neither_network_saw(finished):
     folder, _ = finished
     (folds,) = folder.glob("folds-*/folds.json")

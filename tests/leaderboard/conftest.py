@@ -5,8 +5,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,10 @@ import pytest
 from abaw.annotations import write_mtl_list
 from abaw.predictions import schema, write_predictions
 from abaw.tracks import TRACKS
+
+if TYPE_CHECKING:
+    from leaderboard.entries import Request
+    from leaderboard.serving import Served
 
 MTL = TRACKS["mtl"]
 AU = MTL.task("au")
@@ -142,3 +148,68 @@ def table_files(tmp_path: Path, make_table: Table) -> list[Path]:
         paths.append(tmp_path / f"run{seed}.parquet")
         write_predictions(make_table(seed, noise), paths[-1])
     return paths
+
+
+@dataclass(frozen=True)
+class Team:
+    """A team of the server under test, as it makes requests."""
+
+    name: str
+    token: str
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        return self.name, self.token
+
+
+@pytest.fixture
+def request_(tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path]) -> "Request":
+    """A submission of the first table to a board of its own."""
+    from leaderboard.entries import Request
+
+    return Request(
+        files=(table_files[0],),
+        track=MTL,
+        template=template,
+        truth=truth_list,
+        name="first",
+        author="ann",
+        store=f"sqlite:///{tmp_path}/board.sqlite",
+        out=tmp_path / "out",
+    )
+
+
+@pytest.fixture
+def served(tmp_path: Path, store_url: str, template: Path, truth_list: Path) -> "Served":
+    """A server's tracks, of the small world: mtl, and va whose submissions may be folders."""
+    from leaderboard.serving import Served, read_challenge
+    from leaderboard.store import open_store
+
+    va = tmp_path / "va.txt"
+    keys, rows = frames(), labels().select(pl.col("valence", "arousal").fill_null(0.5)).rows()
+    lines = [f"{v}/{f:05d}.jpg,{x:.4f},{y:.4f}\n" for (v, f), (x, y) in zip(keys, rows, strict=True)]
+    lines += [f"{v}/{f:05d}.jpg,-5,-5\n" for v in ("vid", "vid_left", "other") for f in range(1, 59) if (f - 1) % 3]
+    va.write_text("image_location,valence,arousal\n" + "".join(sorted(lines)))
+    challenges = {"mtl": read_challenge(MTL, template, truth_list), "va": read_challenge(TRACKS["va"], va, va)}
+    files = tmp_path / "served"
+    return Served(url=store_url, engine=open_store(store_url, create=True), files=files, challenges=challenges)
+
+
+@pytest.fixture
+def teams(served: "Served") -> tuple[Team, Team]:
+    from leaderboard.teams import add_team
+
+    return Team("ann", add_team(served.engine, "ann")), Team("ben", add_team(served.engine, "ben"))
+
+
+@pytest.fixture
+def official(tmp_path: Path, template: Path, table_files: list[Path]) -> Callable[[int], bytes]:
+    """The submission file of run 0, 1 or 2: the lower, the better."""
+    from leaderboard.export import export
+
+    def make(run: int = 0) -> bytes:
+        out = tmp_path / f"official{run}.txt"
+        export([table_files[run]], MTL, template, out, overwrite=True)
+        return out.read_bytes()
+
+    return make

@@ -55,6 +55,19 @@ def test_a_table_is_compared_by_its_own_labels(table_files: list[Path], capsys: 
     assert plain["comparisons"][0]["score"]["difference"] > 0
 
 
+def test_folders_of_one_file_a_video_are_compared(tmp_path: Path, capsys: Capture) -> None:
+    for name, value in (("good", 0.5), ("bad", -0.5), ("Validation_Set", 0.5)):
+        (tmp_path / name).mkdir()
+        for video in "vw":
+            lines = [f"{frame / 10 * value:.4f},{frame / 20 * value:.4f}" for frame in range(9)]
+            (tmp_path / name / f"{video}.txt").write_text("\n".join(["valence,arousal", *lines]) + "\n")
+    given = (tmp_path / "good", tmp_path / "bad", "--track", "va", "--truth", tmp_path / "Validation_Set")
+    assert run("compare", *given, "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert found["score"]["first"] == pytest.approx(1)
+    assert found["score"]["second"] < 0
+
+
 def test_what_is_neither_file_nor_entry_is_refused(submit: None, capsys: Capture) -> None:
     capsys.readouterr()
     assert run("compare", "a", "nobody", "--track", "mtl") == 1

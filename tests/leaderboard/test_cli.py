@@ -36,9 +36,10 @@ def test_score_prints_exactly_this_json(here: Path, capsys: Capture) -> None:
     output = capsys.readouterr()
     assert output.out == (
         '{"track": "va", "score": 1.0, "metrics": {"CCC_valence": 1.0, "CCC_arousal": 1.0, "S_VA": 1.0}, '
-        '"frames": 2, "videos": 1, "ignored": 1, "beyond": 0, "labelled": {"va": 2}, "intervals": {}, "folds": {}, '
+        '"frames": 2, "videos": 1, "ignored": 1, "beyond": 0, "filled": null, "coverage": null, '
+        '"labelled": {"va": 2}, "intervals": {}, "folds": {}, '
         '"per_video": [{"video": "v", "fold": null, "frames": 2, '
-        '"metrics": {"CCC_valence": 1.0, "CCC_arousal": 1.0, "S_VA": 1.0}}]}\n'
+        '"metrics": {"CCC_valence": 1.0, "CCC_arousal": 1.0, "S_VA": 1.0}}], "tuning": null}\n'
     )
     assert output.err == f"{path}: 1 predictions are for frames without truth; they do not count\n"
 
@@ -142,15 +143,31 @@ def test_ensemble_writes_once(here: Path, table_files: list[Path], capsys: Captu
     twice = ("ensemble", table_files[0], table_files[0], "--track", "mtl", "--out", here / "f.parquet")
     assert run(*twice) == 1
     assert "is given more than once; name each table once" in capsys.readouterr().err
+    own = ("ensemble", *table_files, "--track", "mtl", "--out", table_files[1], "--overwrite")
+    assert run(*own) == 1
+    assert "run1.parquet: is one of the tables that the ensemble is made of; name another" in capsys.readouterr().err
+    assert run("ensemble", *table_files, "--track", "mtl", "--out", here / "e.txt") == 1
+    assert "e.txt: is to be a prediction table; name it e.parquet" in capsys.readouterr().err
 
 
-def test_refusals_go_to_stderr_with_exit_1(here: Path, table_files: list[Path], capsys: Capture) -> None:
+def test_refusals_go_to_stderr_with_exit_1(
+    here: Path, template: Path, table_files: list[Path], capsys: Capture
+) -> None:
     for arguments, message in (
         (("score", here / "no.txt", "--track", "va", "--truth", here), "no.txt: No such file or directory"),
         (("score", table_files[0], "--track", "cexpr"), "lacks the columns Fearfully_Surprised"),
         (("show",), "leaderboard.sqlite: no such leaderboard"),
         (("show", "--store", "board.sqlite"), "no database URL"),
         (("ensemble", here / "no.parquet", "--track", "va", "--out", here / "e.parquet"), "no such prediction table"),
+        (("compare", "a", "b", "a", "--track", "va"), "a: is given more than once; name each entry once"),
+        (("report", "--out", here), f"{here}: is a folder; name the file, such as {here / 'board.html'}"),
+        (("show", "--store", "postgres://host/x"), "or postgresql+psycopg://USER@HOST/DATABASE"),
+        (("validate", table_files[0], "--track", "va", "--template", here), f"{here}: Is a directory; expected the"),
+        (("validate", here, "--track", "va", "--template", table_files[0]), "run0.parquet: not a UTF-8 text file; exp"),
+        (
+            ("export", table_files[0], "--track", "mtl", "--template", template, "--out", table_files[0] / "x.txt"),
+            f"leaderboard export: {table_files[0]}: ",
+        ),
     ):
         assert run(*arguments) == 1
         output = capsys.readouterr()

@@ -1,5 +1,7 @@
 """Ensembles: the mean of probabilities, and members that do not go together."""
 
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 from abaw.predictions import read_predictions, schema, write_predictions
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard.ensemble import mean_of, members_of
+from leaderboard.ensemble import mean_of, members_of, recipe_of
+from leaderboard.members import gather
 
 MTL = TRACKS["mtl"]
 
@@ -40,6 +43,7 @@ def test_the_file_remembers_its_members(tmp_path: Path, make_table: Any) -> None
     write_predictions(mean_of({"a.parquet": make_table(0), "b.parquet": make_table(1)}, MTL), tmp_path / "e.parquet")
     assert members_of(read_predictions(tmp_path / "e.parquet", MTL)) == ["a.parquet", "b.parquet"]
     assert members_of(make_table(0)) == []
+    assert recipe_of(make_table(0)) is None
 
 
 def test_members_with_other_rows_are_refused_by_name(make_table: Any) -> None:
@@ -76,3 +80,27 @@ def test_a_member_without_labels_and_nan_for_null_are_no_difference(make_table: 
     mean = mean_of({"bare": unlabelled, "a": table, "b": table.set_column(index, "label_valence", as_nan)}, MTL)
     assert sorted(mean["label_valence"].to_pylist(), key=repr) == sorted(valence, key=repr)
     assert mean_of({"bare": unlabelled}, MTL)["label_valence"].null_count == table.num_rows
+
+
+def test_no_frame_of_a_member_is_in_memory_twice() -> None:
+    va, frames = TRACKS["va"], 10_000
+    arrow: list[int] = []
+
+    def tables(members: int) -> Iterator[tuple[str, pa.Table]]:
+        for k in range(members):
+            values = np.random.default_rng(k).random((2, frames), dtype=np.float32)
+            columns = {"video": ["v"] * frames, "frame": np.arange(1, frames + 1, dtype=np.int32)}
+            yield str(k), pa.table(columns | dict(zip(va.columns, values, strict=True)))
+            arrow.append(pa.total_allocated_bytes())
+
+    def peak(members: int) -> int:
+        tracemalloc.start()
+        assert gather(tables(members), members, va).scores["va"].shape == (members, frames, 2)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(1)  # imports, once
+    member = frames * 2 * 4
+    assert peak(60) - peak(20) < 1.1 * 40 * member, "one copy of each member's columns, as float32"
+    assert max(arrow) - arrow[0] < 10 * member, "tables go as soon as they are copied"

@@ -11,9 +11,10 @@ import pytest
 from abaw.predictions import write_predictions
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
+from abaw.version import commit_and_dirty, commit_name
 from leaderboard import board, store
 from leaderboard.entries import Request, submit
-from leaderboard.manifest import git_commit
+from leaderboard.manifest import commit_of
 from leaderboard.scoring import score_file
 from leaderboard.submissions import read_submission
 
@@ -229,13 +230,13 @@ def test_the_commit_is_that_of_the_run_that_made_the_tables(request_: Request, t
         result = submit(replace(request_, name=name, files=tuple(files)))
         assert result.manifest is not None
         manifests.append(json.loads(result.manifest.read_text())["commit"])
-    assert manifests == ["0" * 40, "0" * 40 + "," + "1" * 40 + "+", git_commit()]
+    assert manifests == ["0" * 40, "0" * 40 + "," + "1" * 40 + "+", commit_name()]
 
 
 def test_without_a_run_the_commit_is_that_of_this_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    here = git_commit()
+    commit, dirty = commit_and_dirty()
     monkeypatch.chdir(tmp_path)
-    assert git_commit() == here
+    assert commit_of([tmp_path / "table.parquet"]) == (f"{commit}+" if commit and dirty else commit or "")
 
 
 def test_default_store_is_said_once_to_the_user() -> None:

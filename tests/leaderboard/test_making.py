@@ -16,6 +16,7 @@ from abaw.tracks import TRACKS, Task
 from leaderboard.blending import Method, Name, Per
 from leaderboard.cli import main
 from leaderboard.counts import ClassPool, OneClassPool, UnitPool
+from leaderboard.ensemble import recipe_of
 from leaderboard.greedy import TIE, Pool, Trajectory, draw_bags, select
 from leaderboard.making import make
 from leaderboard.members import Members, gather
@@ -78,6 +79,30 @@ def test_greedy_picks_what_the_plain_loop_picks(kind: str) -> None:
         np.testing.assert_allclose(found.scores, scores, atol=1e-12)
 
 
+def test_moments_are_sums_that_add_up_over_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leaderboard.moments.ROWS_AT_ONCE", 7)
+    rng = np.random.default_rng(0)
+    x_MNC, y_NC, rows = rng.random((3, 40, 2), dtype=np.float32), rng.random((40, 2)), np.arange(3, 40, 2)
+    x_MnC, y_nC = x_MNC[:, rows].astype(np.float64), y_NC[rows]
+    expected = {
+        "x_CM": np.einsum("mnc->cm", x_MnC), "y_C": y_nC.sum(axis=0), "yy_C": (y_nC**2).sum(axis=0),
+        "xx_CMM": np.einsum("mnc,knc->cmk", x_MnC, x_MnC), "xy_CM": np.einsum("mnc,nc->cm", x_MnC, y_nC),
+    }  # fmt: skip
+    added = moments(x_MNC, y_NC, rows[:8]) + moments(x_MNC, y_NC, rows[8:])
+    for found in (moments(x_MNC, y_NC, rows), added):
+        assert found.n == len(rows)
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(found, name), value, rtol=1e-12)
+            np.testing.assert_array_equal(getattr(found.of_columns([1]), name), getattr(found, name)[[1]])
+
+
+def test_what_does_not_vary_has_no_concordance() -> None:
+    x_MNC = np.full((2, 5, 1), 0.5, dtype=np.float32)
+    x_MNC[1, :, 0] = [0.0, 0.25, 0.5, 0.75, 1.0]
+    pool = ConcordancePool(moments(x_MNC, np.full((5, 1), 0.5), np.arange(5)))
+    assert pool.with_each().tolist() == [0.0, 0.0]
+
+
 def test_a_tie_goes_to_a_member_that_is_in_and_the_best_prefix_is_kept() -> None:
     task, x_MNC, true_ND = made_up("au", 0, members=1)
     twins = select([pool_of(task, np.repeat(x_MNC, 3, axis=0), true_ND)], 4, [1, 2])
@@ -91,7 +116,8 @@ def test_a_tie_goes_to_a_member_that_is_in_and_the_best_prefix_is_kept() -> None
 def test_bags_are_halves_drawn_by_the_seed() -> None:
     assert draw_bags(range(5), 0, 0) == [[0, 1, 2, 3, 4]]
     bags = draw_bags(range(5), 20, 1)
-    assert {len(bag) for bag in bags} == {3}
+    assert {(len(bag), len(set(bag))) for bag in bags} == {(3, 3)}, "nobody twice"
+    assert {len(bag) for bag in draw_bags(range(4), 20, 1)} == {2}
     assert bags == draw_bags(range(5), 20, 1) != draw_bags(range(5), 20, 2)
     assert {member for bag in bags for member in bag} == set(range(5))
 
@@ -238,6 +264,8 @@ def test_the_command_makes_a_recipe_and_replays_it_by_name(
     assert ", gap " in lines[2]
     content = json.loads(recipe.read_text())
     assert content["trajectories"].keys() == {"va", "expr", "au"}
+    assert recipe_of(read_predictions(out, MTL)) == content
+    assert recipe_of(read_predictions(table_files[0], MTL)) is None
     again = tmp_path / "again.parquet"
     given = [f"{name}={name}" for name in reversed(content["members"])]
     assert run("ensemble", *given, *common, again, "--replay", recipe) == 0
@@ -245,7 +273,8 @@ def test_the_command_makes_a_recipe_and_replays_it_by_name(
     for column in MTL.columns:
         np.testing.assert_allclose(one[column].to_numpy(), other[column].to_numpy(), atol=1e-6)
     assert run("ensemble", *table_files, table_files[0], *common, again, "--replay", recipe, "--overwrite") == 1
-    assert "tables are given" in capsys.readouterr().err
+    repeated = f"{table_files[0]}: is given more than once; name each table once"
+    assert capsys.readouterr().err.splitlines()[-1] == repeated
 
 
 def test_what_cannot_be_chosen_or_replayed_is_refused(

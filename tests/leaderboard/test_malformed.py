@@ -1,5 +1,6 @@
 """Malformed submissions: each with the exact list of reasons that the reader must find."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,16 @@ MALFORMED = {
         VA_HEADER + "".join(f"{name},0,0\n" for name in BAD_NAMES),
         [f":{k}: {name!r}; expected {IMAGE}" for k, name in enumerate(BAD_NAMES, 2)],
     ),
+    "comma in a name": (
+        "va",
+        VA_HEADER + "\n".join([",v/00001.jpg,0.5,0", "a,b/00001.jpg,0,0", "v/00003.jpg,0,0"]),
+        [
+            ":2: found 3 values after the image, expected 2 (valence,arousal); decimals are written with a point",
+            f":2: ''; expected {IMAGE}",
+            ":3: found 3 values after the image, expected 2 (valence,arousal); decimals are written with a point",
+            f":3: 'a'; expected {IMAGE}",
+        ],
+    ),
     "repeated": (
         "va",
         VA_HEADER + GOOD + "v/00002.jpg,0,0\n" + GOOD + GOOD,
@@ -179,6 +190,14 @@ FOLDER = {
         ],
     ),
 }
+
+
+@pytest.mark.parametrize("name", [b"a,b.txt", b"a\nb.txt", b"\xe9.txt"])
+def test_a_file_whose_name_no_submission_can_hold(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "v.txt").write_text("valence,arousal\n0,0\n")
+    (tmp_path / os.fsdecode(name)).write_text("valence,arousal\n0,0\n")
+    message = "is no video's name; expected printable text without commas, rename the file"
+    assert reasons_of(tmp_path, "va") == [f": {os.fsdecode(name)!r} {message}"]
 
 
 @pytest.mark.parametrize("case", FOLDER)

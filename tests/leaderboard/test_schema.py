@@ -1,6 +1,8 @@
 """Migrations: a store of the first version keeps all it holds and gains what is new; a newer one is refused."""
 
 import sqlite3
+from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from sqlalchemy import inspect, text
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 from leaderboard import board
-from leaderboard.schema import VERSION, Base
+from leaderboard.schema import ENTRIES, METADATA, VERSION, Entry, add
 from leaderboard.store import counts_of, entries, open_store
 
 FIRST = """
@@ -45,8 +47,10 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(old: Path, create: b
     (row,) = board.rows(f"sqlite:///{old}", TRACKS["va"])
     assert (row.rank, row.score, row.intervals, row.coverage) == (1, 0.5, {}, 0.9)
     found = inspect(engine)
-    for name, table in Base.metadata.tables.items():
+    for name, table in METADATA.tables.items():
         assert {column["name"] for column in found.get_columns(name)} == set(table.columns.keys())
+        made = {index["name"] for index in found.get_indexes(name) if not index["unique"]}
+        assert made == {index.name for index in table.indexes}
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version FROM version")) == VERSION
     open_store(f"sqlite:///{old}", create=True)
@@ -58,3 +62,32 @@ def test_a_newer_store_is_refused(old: Path) -> None:
         connection.execute(text("UPDATE version SET version = 99"))
     with pytest.raises(BadInput, match="a store of version 99, made by a newer version of this program"):
         open_store(f"sqlite:///{old}", create=False)
+
+
+def test_columns_are_made_from_the_fields_of_the_rows() -> None:
+    made = {name: (str(column.type), column.nullable) for name, column in ENTRIES.columns.items()}
+    assert list(made) == [field.name for field in fields(Entry)]
+    assert (
+        made.items()
+        >= {
+            "id": ("INTEGER", False),
+            "name": ("VARCHAR", False),
+            "created_at": ("DATETIME", False),
+            "score": ("DOUBLE", True),
+            "metrics": ("JSON", False),
+            "rows": ("INTEGER", False),
+            "baseline": ("BOOLEAN", False),
+            "intervals": ("JSON", True),
+            "withheld": ("BOOLEAN", True),
+        }.items()
+    )
+
+
+def test_what_is_not_known_is_null(store_url: str) -> None:
+    engine = open_store(store_url, create=True)
+    entry = Entry(track="va", name="a", created_at=datetime(2026, 1, 1), status="invalid", file="f")
+    with engine.begin() as connection:
+        number = add(connection, ENTRIES, entry)
+        wanted = text("SELECT count(*) FROM entries WHERE intervals IS NULL AND tuning IS NULL AND score IS NULL")
+        assert connection.scalar(wanted) == 1
+    assert entries(engine, "va") == [replace(entry, id=number)]

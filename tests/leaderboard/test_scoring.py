@@ -162,6 +162,9 @@ def test_several_lists_in_a_folder_must_be_told_apart(
 ) -> None:
     (tmp_path / "training_set_annotations.txt").write_bytes(truth_list.read_bytes())
     assert "several; name one" in refusal(table_files[0], "mtl", tmp_path)
+    told = refusal(table_files[0], "va", tmp_path)
+    assert told.startswith(f"{tmp_path}: holds multi-task lists and no annotations of track va; name one (")
+    assert told.endswith("validation_set_annotations.txt), or the folder of VA_Estimation_Challenge or VA_Set")
 
 
 def test_top_k_needs_the_probabilities_of_a_table(tmp_path: Path) -> None:

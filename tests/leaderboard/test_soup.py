@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from abaw.problems import BadInput
 from leaderboard.cli import main
-from leaderboard.soup import greedy_soup, score_with, write_soup
+from leaderboard.soup import greedy_soup, ingredients, score_with, write_soup
 
 
 def checkpoint(path: Path, value: float, **extra: np.ndarray) -> Path:
@@ -31,7 +31,13 @@ def test_a_soup_is_the_mean_and_keeps_types_and_metadata(tmp_path: Path) -> None
     with safe_open(tmp_path / "new" / "soup.safetensors", framework="numpy") as file:
         metadata = file.metadata()
     assert metadata["preprocessing"] == "crop"
-    assert json.loads(metadata["soup"]) == ["1.safetensors", "2.safetensors", "6.safetensors"]
+    assert json.loads(metadata["soup"]) == list(map(str, files))
+    assert ingredients(tmp_path / "new" / "soup.safetensors") == files
+    assert ingredients(files[0]) == ingredients(tmp_path / "none.safetensors") == []
+    for path in files[:2]:
+        path.rename(tmp_path / "new" / path.name)
+    moved = [tmp_path / "new" / path.name for path in files[:2]]
+    assert ingredients(tmp_path / "new" / "soup.safetensors") == [*moved, files[2]]
 
 
 def test_checkpoints_of_another_architecture_are_refused_tensor_by_tensor(tmp_path: Path) -> None:

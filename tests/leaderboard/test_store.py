@@ -10,6 +10,7 @@ import pytest
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 from leaderboard import board
+from leaderboard.cli import main
 from leaderboard.schema import Rules
 from leaderboard.store import Entry, add_entry, check_free, counts_of, entries, open_store, set_rules
 
@@ -122,6 +123,9 @@ def test_names_are_free_per_track(store_url: str) -> None:
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no database URL .*sqlite:///FILE"):
         open_store("board.sqlite", create=True)
+    (tmp_path / "empty.sqlite").touch()
+    with pytest.raises(BadInput, match="holds no leaderboard; `leaderboard submit` makes it"):
+        open_store(f"sqlite:///{tmp_path}/empty.sqlite", create=False)
     with pytest.raises(BadInput, match="no such leaderboard"):
         open_store(f"sqlite:///{tmp_path}/board.sqlite", create=False)
     (tmp_path / "notes.txt").write_text("not a database, " * 100)
@@ -135,3 +139,20 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_a_store_in_a_new_folder_is_made(tmp_path: Path) -> None:
     engine = open_store(f"sqlite:///{tmp_path}/runs/demo/board.sqlite", create=True)
     assert entries(engine, "va") == []
+
+
+def test_show_imports_neither_the_orm_nor_numpy(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/board.sqlite"
+    add_entry(open_store(url, create=True), entry("a"), overwrite=False, publish=lambda: None)
+    code = f"import sys; from leaderboard.cli import main; main(['show', '--store', {url!r}]); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert shown[0] == "Valence-arousal estimation (va), ranked by S_VA"
+    assert not {"sqlalchemy.orm", "numpy", "polars"} & set(shown[-1].split())
+
+
+def test_a_name_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path}/board.sqlite"
+    for name in (":smile:", "[bold]a[/bold]"):
+        add_entry(open_store(url, create=True), entry(name), overwrite=False, publish=lambda: None)
+    assert main(["show", "--store", url]) == 0
+    assert {":smile:", "[bold]a[/bold]"} <= set(capsys.readouterr().out.split())

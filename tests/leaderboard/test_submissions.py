@@ -160,9 +160,17 @@ def test_a_correct_file_takes_the_quick_path(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(submissions, "_read_lines", None)
     values_N2 = np.random.default_rng(0).uniform(-1, 1, (2000, 2))
     lines = [TRACKS["va"].format_row(f"v/{k + 1:05d}.jpg", row) for k, row in enumerate(values_N2)]
-    rows, reasons = read_submission(write(tmp_path, VA_HEADER + "\n".join(lines) + "\n"), TRACKS["va"])
+    for end in ("\n", ",\n", ",\r\n", ", \t\r\n"):
+        rows, reasons = read_submission(write(tmp_path, VA_HEADER + end.join([*lines, ""])), TRACKS["va"])
+        assert rows is not None
+        assert not reasons
+        assert rows["line"].to_list() == list(range(2, 2002))
+        np.testing.assert_array_equal(rows.select("valence", "arousal").to_numpy(), np.round(values_N2, 4))
+        assert rows.schema["valence"] == pl.Float64
+
+
+def test_what_is_uploaded_is_a_prediction_and_no_truth() -> None:
+    rows, reasons = submissions.read_bytes(f"{VA_HEADER}v/00001.jpg,-5,0.5\n".encode(), TRACKS["va"])
     assert rows is not None
-    assert not reasons
-    assert rows["line"].to_list() == list(range(2, 2002))
-    np.testing.assert_array_equal(rows.select("valence", "arousal").to_numpy(), np.round(values_N2, 4))
-    assert rows.schema["valence"] == pl.Float64
+    assert rows.rows() == [(2, "v/00001.jpg", None, 0.5)]
+    assert [line.split(";")[0] for line in reasons.lines] == ["submission.txt:2: valence is -5"]

@@ -6,7 +6,7 @@ import pytest
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard.templates import read_template, size_text, validate
+from leaderboard.templates import line_end, read_template, size_text, validate
 
 VA = TRACKS["va"]
 HEADER = "image_location,valence,arousal\n"
@@ -31,6 +31,8 @@ def test_a_template_may_have_crlf_and_a_blank_end(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_bytes((HEADER + ",\n".join(NAMES) + "\n\n").replace("\n", "\r\n").encode())
     assert read_template(path, VA)["image"].to_list() == NAMES
+    assert line_end(path) == "\r\n"
+    assert line_end(write(path, NAMES)) == "\n"
 
 
 def test_a_bad_template_says_all_that_is_wrong(tmp_path: Path) -> None:
@@ -42,6 +44,11 @@ def test_a_bad_template_says_all_that_is_wrong(tmp_path: Path) -> None:
         f"{path}:3: 'a'; {expected}",
         f"{path}:4: a/00001.jpg came before; a template lists a row once",
     ]
+
+
+def test_a_long_line_that_is_no_name_is_shown_in_part(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"t\.txt:2: 'x{200}'; expected"):
+        read_template(write(tmp_path / "t.txt", ["x" * 1000]), VA)
 
 
 @pytest.mark.parametrize("content", [b"", HEADER.encode(), b"\xff\xfe\x00"])
@@ -109,6 +116,15 @@ def test_a_file_of_another_track_has_one_reason(tmp_path: Path) -> None:
     path = write(tmp_path / "s.txt", NAMES, ",0", ",".join(TRACKS["expr"].submission_header) + "\n")
     _, reasons = validate(path, VA, template)
     assert reasons.totals == {"bad header": 1}
+
+
+def test_missing_stills_are_told_one_by_one(tmp_path: Path) -> None:
+    template = write(tmp_path / "t.txt", ["0.jpg", "10.jpg"], ",3", "image,expression\n")
+    path = write(tmp_path / "s.txt", [], header="image,expression\n")
+    assert validate(path, TRACKS["lsd"], template)[1].lines == [
+        f"{path}: 0.jpg is missing; {template}:2 asks for it",
+        f"{path}: 10.jpg is missing; {template}:3 asks for it",
+    ]
 
 
 def test_size_text_counts_videos_and_not_stills(tmp_path: Path) -> None:

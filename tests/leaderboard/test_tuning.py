@@ -9,9 +9,12 @@ from rich.console import Console
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard import board
+from leaderboard import board, store
+from leaderboard.cli import main
 from leaderboard.entries import Request, submit
-from leaderboard.tuning import read_tuning, total
+from leaderboard.report_board import board_of
+from leaderboard.schema import Rules
+from leaderboard.tuning import WAYS, known_tuning, read_tuning, total
 
 MTL, VA = TRACKS["mtl"], TRACKS["va"]
 THREE = {"untuned": 0.4, "in_sample": 0.5, "cross_fitted": 0.45}
@@ -58,7 +61,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
 def test_the_board_shows_the_three_beside_the_score(
     tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path]
 ) -> None:
-    tuning = written(tmp_path / "smoothing.json", {task: THREE for task in ("va", "expr", "au")})
+    tuning = written(tmp_path / "search.json", {task: THREE for task in ("va", "expr", "au")})
     request = Request(
         files=(table_files[0],),
         track=MTL,
@@ -82,3 +85,79 @@ def test_the_board_shows_the_three_beside_the_score(
         ["1.2000", "1.5000", "1.3500"],
         ["", "", ""],
     ]
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, table_files: list[Path]) -> tuple[Path, dict[str, float]]:
+    """An ensemble whose weights were chosen by labels, and its three scores."""
+    out = tmp_path / "chosen.parquet"
+    assert run("ensemble", *table_files, "--track", "mtl", "--method", "greedy", "--out", out) == 0
+    scores = json.loads((tmp_path / "chosen.parquet.recipe.json").read_text())["scores"]
+    return out, dict(zip(WAYS, (scores["mean"], scores["inner"], scores["outer"]), strict=True))
+
+
+def run(*arguments: str | Path) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_chosen_weights_are_shown_three_ways_without_being_asked_for(
+    request_: Request, chosen: tuple[Path, dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, three = chosen
+    capsys.readouterr()
+    assert run("score", table, "--track", "mtl", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tuning"] == {"mtl": three}
+    assert run("score", table, "--track", "mtl") == 0
+    told = "tuned on labels, mtl: untuned {untuned:.4f}, in-sample {in_sample:.4f}, cross-fitted {cross_fitted:.4f}"
+    assert told.format(**three) in capsys.readouterr().out
+    assert submit(replace(request_, files=(table,))).as_json()["tuning"] == {"mtl": three}
+    (row,) = board.rows(request_.store, MTL)
+    assert row.tuning == {"mtl": three}
+    assert run("show", "--store", request_.store) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{value:.4f}" in shown for value in three.values())
+
+
+def test_what_a_search_left_beside_a_table_is_found(request_: Request) -> None:
+    """The folder of a search holds `smoothing.json`; no --tuning is needed to show what it says."""
+    (table,) = request_.files
+    written(table.with_name("smoothing.json"), {task.name: THREE for task in MTL.tasks})
+    submit(request_)
+    submit(replace(request_, name="mean", files=(table, table.with_name("run1.parquet"))))
+    tuning = {row.name: row.tuning for row in board.rows(request_.store, MTL)}
+    assert tuning == {"first": {task.name: THREE for task in MTL.tasks}, "mean": None}
+    written(table.with_name("smoothing.json"), {"va": {"untuned": 1}})
+    with pytest.raises(BadInput, match="in_sample of va is None"):
+        submit(replace(request_, name="third"))
+
+
+def test_what_chose_nothing_or_another_tracks_score_is_not_tuned(tmp_path: Path) -> None:
+    scores = {"mean": 0.4, "inner": 0.5, "outer": 0.45}
+    recipe = {"track": "mtl", "scores": scores}
+    assert known_tuning([], recipe, MTL) == {"mtl": THREE}
+    for other in (None, {**recipe, "scores": None}, {**recipe, "scores": {**scores, "outer": None}}):
+        assert known_tuning([tmp_path / "table.parquet"], other, MTL) is None
+    assert known_tuning([], recipe, VA) is None
+    written(tmp_path / "smoothing.json", THREE)
+    assert known_tuning([tmp_path / "gone.parquet"], None, VA) is None, "who knows what this folder is now"
+
+
+@pytest.mark.parametrize("rules", [{"private_share": 0.5, "seed": 2}, {"step": 0.01}])
+def test_the_three_wait_for_the_reveal_where_they_may_count_what_is_hidden(
+    request_: Request, chosen: tuple[Path, dict[str, float]], rules: dict[str, float]
+) -> None:
+    engine = store.open_store(request_.store, create=True)
+    store.set_rules(engine, Rules(track="mtl", **{"private_share": 0.0, "seed": 0, **rules}))
+    submit(request_)
+    assert submit(replace(request_, name="chosen", files=(chosen[0],))).as_json()["tuning"] is None
+    before = {row.name: row for row in board.rows(request_.store, MTL)}["chosen"]
+    assert (before.tuning, before.tuning_hidden, before.withheld) == (None, True, "step" in rules)
+    if before.rank is not None:
+        columns, lines = board_of(board.rows(request_.store, MTL), MTL)
+        (line,) = [line for line in lines if line.row.name == "chosen"]
+        places = [k for k, column in enumerate(columns) if column.title in ("untuned", "in-sample", "cross-fitted")]
+        assert [line.cells[k].text for k in places] == ["at reveal"] * 3
+    assert not any(str(value) in json.dumps(before.as_json()) for value in chosen[1].values())
+    store.reveal(engine, "mtl")
+    after = {row.name: row for row in board.rows(request_.store, MTL)}["chosen"]
+    assert (after.tuning, after.tuning_hidden) == ({"mtl": chosen[1]}, False)

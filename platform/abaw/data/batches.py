@@ -185,16 +185,13 @@ def batches(
     augmentation: Augmentation | None = None,
     loading: Loading = Loading(),
 ) -> Iterator[dict[str, Tensor]]:
-    """A worker's part of each global batch of an epoch, from `start_step` on; all batches are full.
+    """A worker's part of each global batch of an epoch, from `start_step` on; all global batches are full.
 
-    The global batches are the same for any number of workers; worker `rank` takes every `world`-th item of each. The
-    items that do not fill the last batch wait for another epoch: each epoch leaves out others. Without `augmentation`
-    images come as they are; with it, all frames of a window are changed alike.
-
-    Raises ValueError when the workers cannot share `global_batch` equally.
+    The global batches are the same for any number of workers; worker `rank` takes every `world`-th item of each, so
+    that their shares differ by one at most. The items that do not fill the last batch wait for another epoch: each
+    epoch leaves out others. Without `augmentation` images come as they are; with it, all frames of a window are changed
+    alike.
     """
-    if global_batch % world:
-        raise ValueError(f"global_batch {global_batch} is not a multiple of the {world} workers; choose one that is")
     steps = steps_per_epoch(source, global_batch=global_batch, sampling=sampling)
     order = epoch_order(source.table, seed=seed, epoch=epoch, sampling=sampling)
     parts = (order[step * global_batch : (step + 1) * global_batch][rank::world] for step in range(start_step, steps))

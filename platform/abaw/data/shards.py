@@ -21,7 +21,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import ray.data
 from rich.console import Console
 from rich.progress import track as progress
 
@@ -114,9 +113,7 @@ def write_shards(
     reports = sorted(_make_files(jobs, out), key=lambda report: report["file"])
     entries = tuple(ShardFile(**report["entry"]) for report in reports if report["entry"]["frames"])
     bad = pl.DataFrame([drop for report in reports for drop in report["drops"]], schema=DROP_SCHEMA)
-    dropped = pl.concat([bad, *([] if drops is None else [drops.select(bad.columns)])]).sort(bad.columns)
-    with appearing(out / DROPS) as local:
-        dropped.write_parquet(local)
+    dropped = _write_drops(bad if drops is None else pl.concat([bad, drops.select(bad.columns)]), out)
     if not entries:
         raise refuse(out, f"none of the {places.height} images can be used, see {DROPS}; first: {dropped.row(0)}")
     _remove_strangers(out, entries, reports)
@@ -134,6 +131,14 @@ def write_shards(
     )
     write_text(out / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
     return manifest
+
+
+def _write_drops(drops: pl.DataFrame, out: Path) -> pl.DataFrame:
+    """Write and return them, sorted."""
+    drops = drops.sort(drops.columns)
+    with appearing(out / DROPS) as local:
+        drops.write_parquet(local)
+    return drops
 
 
 @contextmanager
@@ -224,12 +229,15 @@ def _plan(frames: pl.DataFrame, places: pl.DataFrame, rows_per_file: int, path: 
 
 def _make_files(jobs: list[dict[str, Any]], out: Path) -> Iterator[dict[str, Any]]:
     """One Ray Data task a file; their reports as they end."""
+    import ray.data  # reading shards needs no Ray, which takes half a second to load
+
     # The bar below says what is written; Ray Data's own bars and notes would cut through it.
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = ray.data.from_items(jobs, override_num_blocks=len(jobs))
-    made = dataset.map(write_planned_file, fn_kwargs={"plan": str(out / SOURCES), "out": str(out)}).iter_rows()
-    for row in progress(made, "writing shards", total=len(jobs), console=Console(stderr=True)):
+    made = dataset.map(write_planned_file, fn_kwargs={"plan": str(out / SOURCES), "out": str(out)})
+    made.set_name("shards")  # on the dashboard
+    for row in progress(made.iter_rows(), "writing shards", total=len(jobs), console=Console(stderr=True)):
         if row["error"]:
             raise refuse(out, f"stopped by {row['error']}; mend it and go on with --resume")
         yield json.loads(row["report"])

@@ -176,6 +176,17 @@ def write_text(path: Path, text: str) -> None:
         local.write_text(text, encoding="utf-8")
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file from a local disk to another file system, or back; the copy appears whole."""
+    if is_remote(target):
+        system, name = _file_system(target)
+        system.put_file(str(source), name)
+    else:
+        system, name = _file_system(source)
+        with appearing(target) as local:
+            system.get_file(name, str(local))
+
+
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file on any file system; only the columns and row groups that are asked for are read."""
     return pq.ParquetFile(parquet_source(path), pre_buffer=is_remote(path))

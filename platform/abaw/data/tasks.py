@@ -13,7 +13,7 @@ AHEAD = 2
 
 def run_tasks(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], *, title: str) -> list[Any]:
     """`function(*job)` of each job, one CPU each; the results in the order of the jobs; errors are raised."""
-    task = ray.remote(function).options(num_cpus=1)
+    task = ray.remote(function).options(num_cpus=1, name=title)
     most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
     results: list[Any] = [None] * len(jobs)
     waiting = list(range(len(jobs)))[::-1]

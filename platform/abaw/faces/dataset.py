@@ -165,11 +165,12 @@ def _rows(
         context.enable_progress_bars = False  # ours counts videos, Ray's counts blocks
         logging.getLogger("ray.data").setLevel(logging.ERROR)
 
-        def work(row: dict[str, Any]) -> dict[str, Any]:
+        def film(row: dict[str, Any]) -> dict[str, Any]:
             return {"job": row["job"], "images": _work(jobs[row["job"]], out, config)}
 
         items = [{"job": k} for k in range(len(jobs))]
-        done = ray.data.from_items(items, override_num_blocks=min(len(jobs), 64)).map(work, concurrency=workers)
+        done = ray.data.from_items(items, override_num_blocks=min(len(jobs), 64)).map(film, concurrency=workers)
+        done.set_name("faces")  # on the dashboard
         yield from done.iter_rows()
     finally:
         context.enable_progress_bars = bars

@@ -3,12 +3,13 @@
 Legend: N rows (frames), C columns of a task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from abaw.postprocess.decisions import shifted
 from abaw.postprocess.smoothing import Smoothing, smooth
 from abaw.tracks import Task, Track
 
@@ -26,17 +27,37 @@ def apply_smoothing(table: pa.Table, track: Track, smoothing: Mapping[str, Smoot
         task = track.task(name)
         if one.sigma1 == 0:
             continue
-        scores_NC = np.stack([table[column].to_numpy() for column in task.columns], axis=1).astype(np.float64)
         videos = table["video"].to_numpy(zero_copy_only=False)
-        smoothed_NC = _in_range(smooth(scores_NC, videos, table["frame"].to_numpy(), one), task)
-        for column, values_N in zip(task.columns, smoothed_NC.T, strict=True):
-            place = table.schema.get_field_index(column)
-            field = table.schema.field(place)
-            table = table.set_column(place, field, pa.array(values_N.astype(np.float32), type=field.type))
+        smoothed_NC = smooth(_values_of(table, task), videos, table["frame"].to_numpy(), one)
+        table = _with_values(table, task, in_range(smoothed_NC, task))
     return table
 
 
-def _in_range(smoothed_NC: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+def apply_bias(table: pa.Table, track: Track, bias: Mapping[str, Sequence[float]]) -> pa.Table:
+    """The prediction table with the probabilities of the tasks named in `bias` shifted (`abaw.postprocess.decisions`).
+
+    ValueError where a bias has not one number for each column of its task.
+    """
+    for name, bias_C in bias.items():
+        task = track.task(name)
+        if any(bias_C):
+            table = _with_values(table, task, shifted(_values_of(table, task), task, bias_C))
+    return table
+
+
+def _values_of(table: pa.Table, task: Task) -> NDArray[np.float64]:
+    return np.stack([table[column].to_numpy() for column in task.columns], axis=1).astype(np.float64)
+
+
+def _with_values(table: pa.Table, task: Task, values_NC: NDArray[np.float64]) -> pa.Table:
+    for column, values_N in zip(task.columns, values_NC.T, strict=True):
+        place = table.schema.get_field_index(column)
+        field = table.schema.field(place)
+        table = table.set_column(place, field, pa.array(values_N.astype(np.float32), type=field.type))
+    return table
+
+
+def in_range(smoothed_NC: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
     """The detail that smoothing puts back may overshoot; no decision changes by cutting that off."""
     if task.kind == "regression":
         return np.clip(smoothed_NC, -1.0, 1.0)

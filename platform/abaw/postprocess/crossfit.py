@@ -62,6 +62,5 @@ def _labelled(track: Track, parts: Sequence[TrackStatistics]) -> bool:
 def pooled_score(track: Track, parts: Sequence[TrackStatistics]) -> float:
     """The track's score over all frames of the parts. ValueError where a task has no labelled frame."""
     whole = TrackStatistics(track)
-    for part in parts:
-        whole.merge(part)
+    whole.merge(*parts)
     return whole.compute()[track.score]

@@ -6,7 +6,8 @@
 
 The paper's equation 6 prints 1 / sqrt(2 pi s), which does not sum to one; here the weights are normalised. Both sums
 run over the frames k of the same video that have a prediction, so n - k is the true distance in frames where frames
-are sparse or missing, and values at the ends of a video are not pulled towards zero.
+are sparse or missing, and values at the ends of a video are not pulled towards zero. A gap of more frames than
+`gap_limit` ends a video: what lies beyond it has no weight.
 
 Legend: N rows (frames), C columns, T frame numbers of one video from its first to its last.
 """
@@ -22,6 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 from abaw.postprocess.rows import Rows, predicted_rows
 
 Floats = NDArray[np.float64]
+AnyFloats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Smoothing:
     """Width of the other detail filter, in frames. Of the two details the smaller one is put back."""
     truncate: float = 4.0
     """Frames further away than this many widths have no weight."""
+    gap_limit: int = 0
+    """Frames without a prediction between two with one across which smoothing reaches at most; 0 sets no limit."""
 
     def __post_init__(self) -> None:
         sigmas = (self.sigma1, self.sigma2, self.sigma3)
@@ -45,6 +49,8 @@ class Smoothing:
             raise ValueError(f"sigma1 must be at least sigma2 and sigma3 (MAE-Face, eq. 9), not {sigmas}")
         if not self.truncate > 0:
             raise ValueError(f"truncate must be more than 0 widths, not {self.truncate}")
+        if self.gap_limit < 0:
+            raise ValueError(f"gap_limit must be 0, which sets none, or more frames, not {self.gap_limit}")
 
 
 NO_SMOOTHING = Smoothing(sigma1=0.0, sigma2=0.0, sigma3=0.0)
@@ -67,30 +73,47 @@ def smooth(
 
 def smooth_rows(
     values_NC: Floats, videos: Iterable[Rows], frame_N: NDArray[np.integer], smoothing: Smoothing
-) -> NDArray[np.float64]:
+) -> Floats:
     """`smooth` for rows that are sorted out by video already; rows of no video stay as they are."""
-    smoothed_NC = values_NC.copy()
-    if smoothing.sigma1 > 0:
-        for rows in videos:
-            smoothed_NC[rows] = _smooth_video(values_NC[rows], frame_N[rows], smoothing)
-    return smoothed_NC
+    if smoothing.sigma1 == 0:
+        return values_NC.copy()
+    pieces = cut_at_gaps(videos, frame_N, smoothing.gap_limit)
+    widths = (smoothing.sigma1, smoothing.sigma2, smoothing.sigma3)
+    filtered = (filter_rows(values_NC, pieces, frame_N, sigma, smoothing.truncate) for sigma in widths)
+    return put_together(values_NC, *filtered).astype(np.float64, copy=False)
 
 
-def _smooth_video(x_NC: Floats, frame_N: NDArray[np.integer], smoothing: Smoothing) -> Floats:
-    """Equation 9 on one video, its rows sorted by frame."""
-    at_N = frame_N.astype(np.int64) - int(frame_N[0])
-    base, *details = (
-        _gaussian(x_NC, at_N, sigma, smoothing.truncate)
-        for sigma in (smoothing.sigma1, smoothing.sigma2, smoothing.sigma3)
-    )
-    detail2, detail3 = (x_NC - detail for detail in details)
-    return base + np.where(np.abs(detail2) <= np.abs(detail3), detail2, detail3)
+def cut_at_gaps(videos: Iterable[Rows], frame_N: NDArray[np.integer], gap_limit: int) -> list[Rows]:
+    """The rows of each video, sorted by frame, in pieces without a gap of more than `gap_limit` frames."""
+    if gap_limit == 0:
+        return list(videos)
+    pieces: list[Rows] = []
+    for rows in videos:
+        # Neighbouring frames differ by one, and nothing is missing between them.
+        pieces += np.split(rows, np.flatnonzero(np.diff(frame_N[rows].astype(np.int64)) - 1 > gap_limit) + 1)
+    return pieces
+
+
+def filter_rows(
+    values_NC: Floats, pieces: Iterable[Rows], frame_N: NDArray[np.integer], sigma: float, truncate: float
+) -> Floats:
+    """Equation 7 on each piece of a video; rows of no piece, and all where `sigma` is 0, stay as they are."""
+    filtered_NC = values_NC.copy()
+    if sigma > 0:
+        for rows in pieces:
+            at_N = frame_N[rows].astype(np.int64) - int(frame_N[rows[0]])
+            filtered_NC[rows] = _gaussian(values_NC[rows], at_N, sigma, truncate)
+    return filtered_NC
+
+
+def put_together(x_NC: AnyFloats, base_NC: AnyFloats, filtered2_NC: AnyFloats, filtered3_NC: AnyFloats) -> AnyFloats:
+    """Equation 9 from the values and what the three filters made of them."""
+    detail2, detail3 = x_NC - filtered2_NC, x_NC - filtered3_NC
+    return np.asarray(base_NC + np.where(np.abs(detail2) <= np.abs(detail3), detail2, detail3))
 
 
 def _gaussian(x_NC: Floats, at_N: NDArray[np.int64], sigma: float, truncate: float) -> Floats:
     """Equation 7 over the frames that exist: the filtered values over the filtered presence of a value."""
-    if sigma == 0:
-        return x_NC
     grid_TC = np.zeros((int(at_N[-1]) + 1, x_NC.shape[1] + 1))
     grid_TC[at_N, :-1] = x_NC
     grid_TC[at_N, -1] = 1.0

@@ -1,13 +1,15 @@
-"""The Ray Tune side of the smoothing search: trials that train nothing, proposed by Optuna's TPE.
+"""The Ray Tune side of the smoothing search: trials that train nothing, proposed by Optuna's TPE, a study a task.
 
-Starting a process a trial would cost far more than the trial, so trials reuse their actors and take the predictions
-from the object store. Trials come in batches of fixed size that are told to Optuna together, so what it proposes does
-not depend on how many run at once or which ends first.
+A trial of Ray Tune costs far more than an evaluation, so each one evaluates several proposals of every task, and trials
+reuse their actors, which keep what they have filtered. What Optuna has been told of when it proposes follows from the
+number of the trial alone, so the result does not depend on how many trials run at once or on which ends first.
 """
 
 import logging
+import math
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,101 +18,176 @@ import numpy as np
 import optuna
 import ray
 from ray import tune
-from ray.tune.logger import JsonLoggerCallback
-from ray.tune.search import ConcurrencyLimiter
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import Searcher
 
 from abaw.metrics import TrackStatistics
 from abaw.postprocess.crossfit import pooled_score
-from abaw.postprocess.smoothing import NO_SMOOTHING, Smoothing
-from abaw.search.evaluation import Halves, SearchData, evaluate
+from abaw.search.candidates import candidate_at, space_of, start_points
+from abaw.search.evaluation import Evaluator, Halves, SearchData, TaskData
+from abaw.search.searcher import Recorded
+from abaw.search.space import Space, suggest
+from abaw.search.study import complete
 
 log = logging.getLogger(__name__)
 
-MAX_SIGMA = 100.0
-"""Widest base filter tried, in frames: a window of +-50 frames, which public entries use, is about 29 wide."""
-STARTS = ((0.0, 0.0, 0.0), (12.0, 4 / 12, 2 / 12), (3.0, 0.0, 0.0), (8.0, 0.0, 0.0), (29.0, 0.0, 0.0))
-"""First trials: no smoothing, the default of `Smoothing`, plain Gaussians. sigma1, then the others as parts of it."""
-BATCH = 4
-"""Trials that Optuna proposes before it hears of their scores, and that run side by side where there is room."""
+CALL = 4
+"""Proposals of each task that one call evaluates."""
+MOST_CALLS = 4
+"""Calls that may be on their way before Optuna hears of the first; at most a quarter of all, so that it does hear."""
 SMALL = 100_000
-"""Rows below which a trial takes less time than the start of a second actor: one trial after the other is faster."""
+"""Rows below which a call takes less time than the start of a second actor: one call after the other is faster."""
+PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
+"""Ray Tune's own setting."""
+HALVES = "halves"
+"""User attribute: the statistics of each half of the videos."""
 
 
 def run_trials(
-    data: SearchData, *, trials: int, seed: int, storage: Path
-) -> tuple[list[dict[str, Smoothing]], list[dict[str, Halves]]]:
-    """Smoothing of each task and the statistics it gives, by trial; the first smooths nothing."""
-    names = list(data.tasks)
-    batch = BATCH if len(data.frame_N) > SMALL else 1
-    _quiet()
-    first = [_point(names, *start) for start in STARTS]
-    search = OptunaSearch(metric="score", mode="max", points_to_evaluate=first, seed=seed)
-    with _running_ray():
+    data: SearchData,
+    studies: Mapping[str, optuna.Study],
+    *,
+    trials: int,
+    decisions: bool,
+    storage: Path,
+    hours: float | None = None,
+) -> None:
+    """Go on until the study of each task has that many complete trials; the first of them leaves predictions alone."""
+    spaces = {name: space_of(own, data, decisions=decisions) for name, own in data.tasks.items()}
+    for name, study in studies.items():
+        if not study.get_trials(deepcopy=False):
+            for point in start_points(spaces[name]):
+                study.enqueue_trial(point)
+    calls = Calls(data, studies, spaces, trials=trials, hours=hours)
+    if calls.expected == 0:
+        return
+    with _running_ray(), _starting_at_once(calls.at_once):
         grid = tune.Tuner(
-            tune.with_parameters(SmoothingTrial, data=data),
-            param_space=_space(names),
+            tune.with_parameters(SmoothingCall, data=data),
             tune_config=tune.TuneConfig(
-                search_alg=ConcurrencyLimiter(search, max_concurrent=batch, batch=True),
-                metric="score",
-                mode="max",
-                num_samples=trials,
-                reuse_actors=True,
+                search_alg=calls, num_samples=calls.expected, reuse_actors=True,
+                trial_name_creator=lambda trial: f"tune/smoothing/call-{trial.config['call']:03d}",
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
-                storage_path=str(storage),
-                name="smoothing",
-                verbose=0,
-                callbacks=[JsonLoggerCallback(), Progress(trials)],
+                storage_path=str(storage), name="smoothing", verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
-        ).fit()
+        ).fit()  # fmt: skip
     if grid.errors:
         raise grid.errors[0]
-    smoothings = [_smoothings(result.config, names) for result in grid]
-    assert all(one == NO_SMOOTHING for one in smoothings[0].values())
-    return smoothings, [_unpack(result.metrics["states"], data) for result in grid]
 
 
-class SmoothingTrial(tune.Trainable):  # type: ignore[misc]
-    """One trial: smooth, score, done."""
+class Calls(Recorded):
+    """Asks each study for several points at a time; tells results in the order in which they were asked for."""
+
+    def __init__(
+        self,
+        data: SearchData,
+        studies: Mapping[str, optuna.Study],
+        spaces: Mapping[str, Space],
+        *,
+        trials: int,
+        hours: float | None,
+    ) -> None:
+        super().__init__(metric="score", mode="max")
+        self.tasks, self.studies, self.spaces = data.tasks, studies, spaces
+        self.missing = {name: max(0, trials - len(complete(study))) for name, study in studies.items()}
+        self.expected = -(-max(self.missing.values()) // CALL)
+        most = 1 if len(data.frame_N) < SMALL else MOST_CALLS
+        self.at_once = min(most, max(1, self.expected // 4))
+        self.asked: list[dict[str, list[optuna.Trial]]] = []
+        self.numbers: dict[str, int] = {}
+        self.results: dict[int, Mapping[str, Sequence[Any]]] = {}
+        self.told, self.ends = 0, math.inf if hours is None else time.time() + hours * 3600
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Points for the next call; nothing while too many are on their way."""
+        if self.asked and time.time() > self.ends:
+            log.warning("smoothing: the hours are used up after %d of %d calls", len(self.asked), self.expected)
+            self.expected = len(self.asked)
+        if len(self.asked) == self.expected:
+            self._tell()
+            return str(Searcher.FINISHED)
+        if len(self.asked) - self.told >= self.at_once:
+            return None
+        asked = {name: [study.ask() for _ in range(self._share(name))] for name, study in self.studies.items()}
+        points = {name: [suggest(self.spaces[name], trial) for trial in trials] for name, trials in asked.items()}
+        self.numbers[trial_id] = len(self.asked)
+        self.asked.append(asked)
+        self._tell()
+        return {"call": self.numbers[trial_id], "points": points}
+
+    def _share(self, name: str) -> int:
+        share = min(CALL, self.missing[name])
+        self.missing[name] -= share
+        return share
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Keep what a call gave, and tell what is due."""
+        if result is not None and not error:
+            (self.results[self.numbers[trial_id]],) = result["counted"]
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell a call when all that may be asked before it is told has been asked: the order is always the same."""
+        all_asked = len(self.asked) == self.expected
+        while self.told in self.results and (all_asked or len(self.asked) >= self.told + self.at_once):
+            for name, states in self.results.pop(self.told).items():
+                own = self.tasks[name]
+                for trial, state in zip(self.asked[self.told][name], states, strict=True):
+                    trial.set_user_attr(HALVES, state)
+                    self.studies[name].tell(trial, pooled_score(own.track, unpacked(own, state)))
+            self.told += 1
+            log.info("smoothing: %d of %d calls", self.told, self.expected)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: a call has one result."""
+
+
+class SmoothingCall(tune.Trainable):  # type: ignore[misc]
+    """One call: the statistics of several points of each task."""
 
     def setup(self, config: dict[str, Any], data: SearchData) -> None:
         """Take the predictions from the object store, once an actor."""
-        self.data, self.point = data, config
+        self.evaluator, self.points = Evaluator(data), config["points"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take over the next trial in the same process."""
-        self.point = new_config
+        """Take over the next call in the same process."""
+        self.points = new_config["points"]
         return True
 
     def step(self) -> dict[str, Any]:
-        """The sum of the tasks' scores, which Optuna raises, and the statistics of each half of the videos."""
-        statistics = evaluate(self.data, _smoothings(self.point, list(self.data.tasks)))
-        states = {name: [half.state() for half in halves] for name, halves in statistics.items()}
-        score = sum(pooled_score(self.data.tasks[name].track, halves) for name, halves in statistics.items())
-        return {"score": score, "states": states, "done": True}
+        """Everything at once."""
+        return {"score": 0.0, "counted": [count_points(self.evaluator, self.points)], "done": True}
 
 
-class Progress(tune.Callback):  # type: ignore[misc]
-    """Logs how many trials are through."""
-
-    def __init__(self, expected: int) -> None:
-        self.expected, self.through = expected, 0
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count one more trial."""
-        self.through += 1
-        if self.through % 4 == 0 or self.through == self.expected:
-            log.info("smoothing: %d of %d trials", self.through, self.expected)
+def count_points(evaluator: Evaluator, points: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Any]]:
+    """The statistics of each half of the videos at some points of each task, as lists."""
+    return {name: [packed(evaluator.count(name, candidate_at(one))) for one in some] for name, some in points.items()}
 
 
-def _quiet() -> None:
-    """No banner and no tables in the middle of a recipe's own progress; results go to disk once, as JSON."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+def packed(halves: Halves) -> list[dict[str, Any]]:
+    """Statistics as JSON types."""
+    return [{key: np.asarray(state).tolist() for key, state in half.state().items()} for half in halves]
+
+
+def unpacked(own: TaskData, states: Sequence[Mapping[str, Any]]) -> Halves:
+    """The statistics of each half, from `packed`."""
+    return tuple(
+        TrackStatistics.from_state(own.track, {key: np.array(state) for key, state in half.items()}) for half in states
+    )
+
+
+@contextmanager
+def _starting_at_once(calls: int) -> Iterator[None]:
+    """Let Ray Tune start the actors of so many calls side by side, as far as there are processors: not one by one."""
+    before = os.environ.get(PENDING)
+    os.environ[PENDING] = before or str(max(1, min(calls, int(ray.cluster_resources().get("CPU", 1)))))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PENDING]
 
 
 @contextmanager
@@ -124,35 +201,3 @@ def _running_ray() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _space(names: list[str]) -> dict[str, Any]:
-    """Of each task: the base width on a logarithmic scale that reaches 0, and the detail widths as parts of it."""
-    highest = _point(names, MAX_SIGMA, 1.0, 1.0)
-    return {key: tune.uniform(0.0, high) for key, high in highest.items()}
-
-
-def _point(names: list[str], sigma1: float, detail2: float, detail3: float) -> dict[str, float]:
-    own = {"width": float(np.log1p(sigma1)), "detail2": detail2, "detail3": detail3}
-    return {f"{name}_{key}": value for name in names for key, value in own.items()}
-
-
-def _smoothings(point: Mapping[str, float], names: list[str]) -> dict[str, Smoothing]:
-    """The smoothing of each task at a point of the space; widths to a hundredth of a frame."""
-    found = {}
-    for name in names:
-        sigma1 = float(np.expm1(point[f"{name}_width"]))
-        sigma2, sigma3 = (sigma1 * point[f"{name}_detail{which}"] for which in (2, 3))
-        found[name] = Smoothing(sigma1=round(sigma1, 2), sigma2=round(sigma2, 2), sigma3=round(sigma3, 2))
-    return found
-
-
-def _unpack(states: Mapping[str, Any], data: SearchData) -> dict[str, Halves]:
-    """The statistics of each half, from the lists that Ray Tune reads back."""
-    return {
-        name: tuple(
-            TrackStatistics.from_state(own.track, {key: np.array(state) for key, state in half.items()})
-            for half in states[name]
-        )
-        for name, own in data.tasks.items()
-    }

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from abaw.models.dan import Dan
 from abaw.models.vit import to_pixels
-from abaw.systems.heads import task_losses, task_predictions
-from abaw.systems.system import Batch, System
+from abaw.systems.heads import TaskSystem
 from abaw.tracks import get_track
 
 
@@ -29,8 +28,8 @@ class DanClassifier:
         return DanSystem(self)
 
 
-class DanSystem(System):
-    """Network, loss and predictions of DAN."""
+class DanSystem(TaskSystem):
+    """DAN: cross entropy over the labelled rows, and class probabilities."""
 
     layers = 0
 
@@ -42,14 +41,6 @@ class DanSystem(System):
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """Class scores (B, C)."""
         return {"expr": self.dan(to_pixels(images, image_size=self.config.image_size))}
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Cross entropy over the labelled rows."""
-        return task_losses(self.logits(batch["image"]), batch)
-
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Class probabilities."""
-        return task_predictions(self.logits(batch["image"]))
 
     def trunks(self) -> dict[str, list[torch.nn.Module]]:
         """The whole network."""

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from abaw.data.views import Region, face_regions
 from abaw.models.fusion import AttentionFusion, Fusion
 from abaw.models.vit import VitConfig, encode_visible, layer_of, to_pixels
-from abaw.systems.heads import Heads, task_losses, task_predictions
+from abaw.systems.heads import Heads, TaskSystem
 from abaw.systems.multitask import MultiTask, MultiTaskSystem
-from abaw.systems.system import Batch, System
+from abaw.systems.system import Batch
 from abaw.tracks import get_track
 
 
@@ -74,8 +74,11 @@ class DualView:
         return DualViewSystem(self)
 
 
-class DualViewSystem(System):
-    """Two frozen encoders, attention between their patches, and an MLP on the average of the patches."""
+class DualViewSystem(TaskSystem):
+    """Two frozen encoders, attention between their patches, and an MLP on the average of the patches.
+
+    The paper's loss is the cross entropy (eq. 3, mean over rows).
+    """
 
     def __init__(self, config: DualView) -> None:
         super().__init__()
@@ -104,19 +107,6 @@ class DualViewSystem(System):
             parts_BND = encode_visible(self.parts, to_pixels(cut, image_size=size))[:, 1:]
         features_BF: Tensor = self.hidden(self.fusion(face_BND, parts_BND).mean(dim=1))
         return features_BF
-
-    def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Outputs of the heads (B, C) by task name, before tanh, softmax and sigmoid."""
-        logits: dict[str, Tensor] = self.heads(self.features({"image": images}))
-        return logits
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The losses of the tasks, each over its labelled rows: cross entropy in the paper (eq. 3, mean over rows)."""
-        return task_losses(self.logits(batch["image"]), batch)
-
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Valence and arousal in (-1, 1), class probabilities, and the probability of each action unit."""
-        return task_predictions(self.logits(batch["image"]))
 
     def trunks(self) -> dict[str, list[nn.Module]]:
         """The two encoders, each to start from its own fine-tuned weights."""

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from abaw.models.dan import Dan
 from abaw.models.vit import VitConfig, encode_visible, layer_of, to_pixels
-from abaw.systems.heads import Heads, linear_head, task_losses, task_predictions
-from abaw.systems.system import Batch, System
+from abaw.systems.heads import Heads, TaskSystem, linear_head
+from abaw.systems.system import Batch
 from abaw.tracks import get_track
 
 HIDDEN = 512
@@ -51,7 +51,7 @@ class Emma:
         return EmmaSystem(self)
 
 
-class EmmaSystem(System):
+class EmmaSystem(TaskSystem):
     """Networks, losses and predictions of EMMA."""
 
     dan_to_track: Tensor
@@ -122,14 +122,6 @@ class EmmaSystem(System):
             return pixels_BCHW.new_zeros(pixels_BCHW.shape[0], 0)
         scores_BS: Tensor = self.dan(pixels_BCHW)
         return scores_BS
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The losses of the tasks, each over its labelled rows."""
-        return task_losses(self.logits(batch["image"]), batch)
-
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Valence and arousal in (-1, 1), class probabilities, and the probability of each action unit."""
-        return task_predictions(self.logits(batch["image"]))
 
     def layer_of(self, parameter: str) -> int:
         """The encoder's layers, then the heads."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from abaw.systems.losses import au_loss, ccc_loss, expression_loss
-from abaw.systems.system import Batch
+from abaw.systems.system import Batch, System
 from abaw.tracks import Task
 
 
@@ -31,6 +31,25 @@ def linear_head(width: int, columns: int) -> nn.Linear:
     nn.init.trunc_normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return head
+
+
+class TaskSystem(System):
+    """What systems that recognise the tasks of a track share: heads on a feature of each image."""
+
+    heads: Heads
+
+    def logits(self, images: Tensor) -> dict[str, Tensor]:
+        """Outputs of the heads (B, C) by task name, before tanh, softmax and sigmoid."""
+        logits: dict[str, Tensor] = self.heads(self.features({"image": images}))
+        return logits
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The losses of the tasks, each over its labelled rows."""
+        return task_losses(self.logits(batch["image"]), batch)
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Valence and arousal in (-1, 1), class probabilities, and the probability of each action unit."""
+        return task_predictions(self.logits(batch["image"]))
 
 
 def task_losses(

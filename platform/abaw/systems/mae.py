@@ -15,8 +15,6 @@ class MaePretraining:
     """Masked autoencoding of unlabelled faces."""
 
     mae: MaeConfig = MaeConfig()
-    compile: bool = False
-    """Run the Transformer blocks under torch.compile: the first step takes a minute or more, the others less."""
 
     def build(self) -> "MaeSystem":
         """The system with fresh weights."""
@@ -30,14 +28,16 @@ class MaeSystem(System):
         super().__init__()
         self.config = config
         self.network = MaskedAutoencoder(config.mae)
-        if config.compile:
-            self.network.compile_blocks()
         self.layers = len(self.network.encoder.blocks) + 1
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Reconstruction loss of the masked patches."""
         pixels, keep_BK, masked_BM = self._masked(batch, generator)
         return {"reconstruction": self.network.loss(pixels, keep_BK, masked_BM)}
+
+    def compile_blocks(self) -> None:
+        """The decoder's blocks too."""
+        self.network.compile_blocks()
 
     @torch.no_grad()
     def pictures(self, batch: Batch, generator: torch.Generator) -> Tensor:

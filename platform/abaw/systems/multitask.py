@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from abaw.models.vit import VitConfig, encode_visible, layer_of, to_pixels
-from abaw.systems.heads import Heads, loss_weights, task_losses, task_predictions
-from abaw.systems.system import Batch, System
+from abaw.systems.heads import Heads, TaskSystem, loss_weights, task_losses
+from abaw.systems.system import Batch
 from abaw.tracks import AU, get_track
 
 SPATIAL_WIDTH = 16
@@ -41,7 +41,7 @@ class MultiTask:
         return MultiTaskSystem(self)
 
 
-class MultiTaskSystem(System):
+class MultiTaskSystem(TaskSystem):
     """Networks, losses and predictions of multi-task fine-tuning."""
 
     expression_weight: Tensor
@@ -78,15 +78,9 @@ class MultiTaskSystem(System):
             features_BF = self.norm(tokens_BND[:, 1:].mean(dim=1))
         return features_BF
 
-    def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Outputs of the heads (B, C) by task name, before tanh, softmax and sigmoid."""
-        logits: dict[str, Tensor] = self.heads(self.features({"image": images}))
-        return logits
-
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of the tasks, each over its labelled rows."""
-        logits = self.logits(batch["image"])
-        return task_losses(logits, batch, **self.loss_weights)
+        return task_losses(self.logits(batch["image"]), batch, **self.loss_weights)
 
     @property
     def loss_weights(self) -> dict[str, Tensor]:
@@ -96,10 +90,6 @@ class MultiTaskSystem(System):
             "au_weight": self.au_weight,
             "au_active_weight": self.au_active_weight,
         }
-
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Valence and arousal in (-1, 1), class probabilities, and the probability of each action unit."""
-        return task_predictions(self.logits(batch["image"]))
 
     def layer_of(self, parameter: str) -> int:
         """The encoder's layers, then the heads."""

@@ -7,13 +7,12 @@ ablations and ResNet-50 for the test set, from ContraWarping's weights, the firs
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from abaw.models.backbones import BackboneConfig
 from abaw.models.srp import Pool, make_pool
 from abaw.systems.backbone import BackboneSystem
-from abaw.systems.heads import Heads, task_losses, task_predictions
+from abaw.systems.heads import Heads, TaskSystem
 from abaw.systems.system import Batch
 from abaw.tracks import get_track
 
@@ -33,7 +32,7 @@ class Supervised:
         return SupervisedSystem(self)
 
 
-class SupervisedSystem(BackboneSystem):
+class SupervisedSystem(TaskSystem, BackboneSystem):
     """Networks, losses and predictions of supervised learning with a backbone."""
 
     def __init__(self, config: Supervised) -> None:
@@ -46,16 +45,3 @@ class SupervisedSystem(BackboneSystem):
         """The pooled feature of each image (B, F)."""
         features_BF: Tensor = self.pool(self.feature_map(batch["image"]))
         return features_BF
-
-    def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """Outputs of the heads (B, C) by task name, before tanh, softmax and sigmoid."""
-        logits: dict[str, Tensor] = self.heads(self.features({"image": images}))
-        return logits
-
-    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """The losses of the tasks, each over its labelled rows."""
-        return task_losses(self.logits(batch["image"]), batch)
-
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Valence and arousal in (-1, 1), class probabilities, and the probability of each action unit."""
-        return task_predictions(self.logits(batch["image"]))

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Protocol
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
@@ -38,6 +39,18 @@ class System(nn.Module):
         """The networks that can start from other weights, by name; those of one name start from the same."""
         encoder = getattr(self, "encoder", None)
         return {"encoder": [encoder]} if isinstance(encoder, nn.Module) else {}
+
+    def compile_blocks(self) -> None:
+        """Let torch.compile fuse what is between the matrix products of each ViT; weights keep their names.
+
+        Raises ValueError where there is no Vision Transformer.
+        """
+        encoders = [module for module in self.modules() if isinstance(module, VisionTransformer)]
+        if not encoders:
+            raise ValueError(f"{type(self).__name__} has no Vision Transformer to compile; give compile False")
+        for encoder in encoders:
+            for block in encoder.blocks:
+                block.compile()
 
     def after_step(self, progress: float) -> None:
         """What follows an optimiser step, such as the target network of BYOL; `progress` in (0, 1] of all steps."""

@@ -38,7 +38,7 @@ from abaw.data.storage import as_path, claim_folder, file_sizes, sha256_of
 from abaw.problems import refuse
 from abaw.runs import plain
 from abaw.systems.system import Batch
-from abaw.training.fit import Resources
+from abaw.training.resources import Resources, settled
 from abaw.training.trained import read_trained
 
 BATCH = 256
@@ -84,6 +84,7 @@ def write_features(
         if not (name in videos and is_made_of(out / name, digest)):
             (out / name).unlink()
     extractor = {"run": run.absolute(), "shards": shards, "out": out, "splits": splits, "made_of": digest}
+    resources = settled(resources)
     missing = [{"path": path, "video": video} for path, video in videos.items() if not (out / path).is_file()]
     _extract(missing, {**extractor, "resources": resources}, resources)
     manifest = FeatureManifest(

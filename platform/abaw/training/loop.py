@@ -4,10 +4,10 @@ Everything that chance decides at a step follows from (seed, epoch, step, rank),
 uninterrupted one would have seen.
 """
 
-import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,11 @@ import torch
 from torch import Tensor
 
 from abaw import runs
-from abaw.data.batches import FrameSource, Source, batches, steps_per_epoch
-from abaw.data.features import FeatureSource
+from abaw.data.batches import batches, steps_per_epoch
 from abaw.data.manifest import check_track, load_manifest
-from abaw.data.sampling import epoch_size
-from abaw.data.storage import as_path
 from abaw.tracks import Track, get_track
-from abaw.training.checkpoints import (
-    Position,
-    check_preprocessing,
-    load_weights,
-    save_weights,
-)
+from abaw.training.away import away_for
+from abaw.training.checkpoints import Position, check_preprocessing, load_weights, save_weights
 from abaw.training.evaluation import (
     predict,
     prediction_table,
@@ -35,22 +28,30 @@ from abaw.training.evaluation import (
     summary_over_workers,
     write_over_workers,
 )
+from abaw.training.frames import check, check_size, check_windows, open_frames
 from abaw.training.guard import DivergedError
 from abaw.training.job import Frames, TrainingJob
 from abaw.training.keeping import Kept
+from abaw.training.lost import note
+from abaw.training.notice import LeavingError, told_to_leave
 from abaw.training.optimisation import total_steps
+from abaw.training.reporting import Reporter
 from abaw.training.starts import load_start
 from abaw.training.states import States
 from abaw.training.steps import Clock, Stepper
-from abaw.training.workers import Worker
+from abaw.training.workers import Worker, give_memory_back
 
 LOG = logging.getLogger(__name__)
 
 
 def run_job(job: TrainingJob, worker: Worker) -> None:
     """Train, evaluate and predict; does nothing when the job's folder is complete."""
-    if runs.is_complete(job.folder):
-        return
+    if not runs.is_complete(job.folder):
+        _run(job, worker)
+        give_memory_back()
+
+
+def _run(job: TrainingJob, worker: Worker) -> None:
     started = time.time()
     if worker.rank == 0:
         runs.start(job.folder, job)
@@ -84,10 +85,11 @@ class Training:
     def __init__(self, job: TrainingJob, worker: Worker) -> None:
         self.job, self.worker = job, worker
         settings = job.optimisation
-        _check(job)
+        check(job)
+        torch.use_deterministic_algorithms(settings.deterministic)
         torch.manual_seed(job.seed)
         self.system = job.system.build()
-        _check_windows(job, windows=self.system.windows)
+        check_windows(job, windows=self.system.windows)
         manifest = load_manifest(job.train.shards)
         if job.track is not None:
             check_track(manifest, job.track)
@@ -97,22 +99,18 @@ class Training:
         self.stepper = Stepper(self.system, settings, seed=job.seed, worker=worker)
         self.average = self.stepper.average
         checkpoints = job.folder / "checkpoints"
-        self.states, self.kept = States(checkpoints), Kept(checkpoints, settings.keep)
+        tell = partial(note, job) if worker.rank == 0 else LOG.warning
+        away = away_for(worker.checkpoints, job.folder)
+        if away is not None and worker.rank == 0:
+            away.restore_kept(checkpoints)
+        self.states, self.kept = States(checkpoints, tell, away=away), Kept(checkpoints, settings.keep)
         self.position = self.states.load(self.stepper) or Position(epoch=0, step=0)
         self.source = open_frames(job.train, track=job.track, soft_targets=job.soft_targets)
-        self.micro_batch = self.stepper.micro_batch
-        self.steps = (
-            steps_per_epoch(self.source, global_batch=self.micro_batch * worker.world, sampling=settings.sampling)
-            // settings.accumulate
-        )
-        if self.steps == 0:
-            raise ValueError(
-                f"{job.name}: an epoch takes {epoch_size(self.source.table, settings.sampling)} of the "
-                f"{len(self.source)} frames, which do not fill one batch of {settings.batch_size}; lower "
-                "optimisation.batch_size, or take more frames by optimisation.sampling"
-            )
+        check_size(job, self.source)
+        self.steps = steps_per_epoch(self.source, global_batch=settings.batch_size, sampling=settings.sampling)
         self.total = total_steps(settings, steps_per_epoch=self.steps)
-        self.epochs = -(-self.total // self.steps)
+        self.report = Reporter(job, worker, steps=self.steps, total=self.total)
+        self.epochs = self.report.epochs
 
     def _load_starts(self) -> list[str]:
         """Load what the job's networks start from; returns what came in, a line each."""
@@ -134,7 +132,10 @@ class Training:
         """
         settings = self.job.optimisation
         if self.started_from:
-            self._log(self.position.epoch, {"started_from": self.started_from})
+            self.report.line(self.position.epoch, {"started_from": self.started_from})
+        if self.position != Position(epoch=0, step=0):
+            self.report.line(self.position.epoch, {"resumed_at_step": self.position.step})
+        self.report.start(self.position.epoch, self.stepper)
         self._save(self.position)
         while self.position.epoch < self.epochs:
             epoch = self.position.epoch
@@ -156,6 +157,13 @@ class Training:
         if self.worker.rank == 0:
             self.states.save(self.stepper, position)
 
+    def _leave(self, position: Position) -> None:
+        self._save(position)
+        self.states.wait()
+        self.worker.barrier()
+        self.report.line(position.epoch, {"left_at_step": position.step})
+        raise LeavingError(f"{self.job.name}: a machine is about to go; all is saved, another group goes on from here")
+
     def _go_back(self, error: DivergedError, epoch: int) -> None:
         """To the last checkpoint, with a lower rate; once."""
         self.states.wait()
@@ -169,7 +177,7 @@ class Training:
         self.position = self.states.load(self.stepper) or self.position
         self.stepper.guard.skipped = skipped
         self.stepper.guard.slow_down()
-        self._log(epoch, {"went_back_to_epoch": self.position.epoch + 1, "rate": self.stepper.guard.rate})
+        self.report.line(epoch, {"went_back_to_epoch": self.position.epoch + 1, "rate": self.stepper.guard.rate})
         LOG.warning("%s: %s; going on from epoch %d at a lower rate", self.job.name, error, self.position.epoch + 1)
 
     def _train_epoch(self, epoch: int) -> None:
@@ -178,25 +186,29 @@ class Training:
         sums: dict[str, float] = {}
         micro_batches = clock.timed(self._micro_batches(epoch))
         steps = range(self.position.step, min(self.steps, self.total - epoch * self.steps))
+        images = settings.batch_size * max(1, settings.sampling.window)
         taken = 0
         for step in steps:
             losses = self.stepper.step(micro_batches, epoch=epoch, step=step, steps_per_epoch=self.steps)
+            clock.steps += 1
+            self.report.step(epoch, step, clock, images=clock.steps * images, losses=losses)
             taken += bool(losses)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
             if settings.save_every and (step + 1) % settings.save_every == 0 and step + 1 < steps.stop:
                 self._save(Position(epoch=epoch, step=step + 1))
-        frames = max(1, settings.sampling.window)
-        images = len(steps) * self.micro_batch * settings.accumulate * self.worker.world * frames
+            if step + 1 < steps.stop and told_to_leave(self.worker):
+                self._leave(Position(epoch=epoch, step=step + 1))
         values = {name: value / taken for name, value in sums.items()}
-        self._log(
+        self.report.line(
             epoch,
             {f"loss/{name}": value for name, value in values.items()}
             | {
                 "loss": sum(values.values()),
-                "images_per_s": images / clock.elapsed,
+                "images_per_s": len(steps) * images / clock.elapsed,
                 "data_wait": clock.waited / clock.elapsed,
                 "lr": self.stepper.rate,
+                "step": epoch * self.steps + steps.stop,
                 "skipped_steps": self.stepper.guard.skipped,
             },
         )
@@ -205,12 +217,12 @@ class Training:
         settings = self.job.optimisation
         return batches(
             self.source,
-            global_batch=self.micro_batch * self.worker.world,
+            global_batch=settings.batch_size // self.stepper.accumulate,
             rank=self.worker.rank,
             world=self.worker.world,
             seed=self.job.seed,
             epoch=epoch,
-            start_step=self.position.step * settings.accumulate,
+            start_step=self.position.step * self.stepper.accumulate,
             sampling=settings.sampling,
             augmentation=None if self.system.windows else settings.augmentation,
             loading=self.worker.loading,
@@ -223,8 +235,9 @@ class Training:
         track = get_track(self.job.track)
         table = self._predict(self.job.held_out, track, checkpoint=self.job.name)
         metrics = score_over_workers(table, track, self.worker)
-        self._log(epoch, metrics)
+        self.report.line(epoch, {**metrics, "step": (epoch + 1) * self.steps})
         if self.kept.most and self.worker.rank == 0:
+            self.states.wait()  # which may be copying the epochs kept so far
             self.kept.offer(self.average.system, epoch=epoch, score=metrics[track.score])
 
     def _predict(self, frames: Frames, track: Track, *, checkpoint: str) -> pa.Table:
@@ -265,48 +278,3 @@ class Training:
                 table = self._predict(frames, track, checkpoint=f"{self.job.name}/{epoch}")
                 write_over_workers(table, folder / epoch / f"{name}.parquet", self.worker)
         return summary | {"kept": kept}
-
-    def _log(self, epoch: int, values: Mapping[str, object]) -> None:
-        """Append a line to metrics.jsonl: the driver shows it, and a person can plot it."""
-        if self.worker.rank == 0:
-            line = {"job": self.job.name, "epoch": epoch + 1, "epochs": self.epochs, **values}
-            with (self.job.folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-
-
-def open_frames(frames: Frames, *, track: str | None, soft_targets: Sequence[Path] = ()) -> Source:
-    """The frames of a selection; with a track, only those that have a label for it.
-
-    Of a feature cache it is always all frames: those without a label stand in the windows of the others.
-    """
-    if frames.features is not None:
-        return FeatureSource(as_path(frames.features), videos=frames.videos, splits=frames.splits)
-    return FrameSource(
-        as_path(frames.shards),
-        videos=frames.videos,
-        splits=frames.splits,
-        tasks=get_track(track).tasks if track is not None else (),
-        soft_targets=soft_targets,
-    )
-
-
-def _check(job: TrainingJob) -> None:
-    """Refuse what the loop cannot do, before anything is opened."""
-    settings = job.optimisation
-    if settings.evaluate_every and (job.held_out is None or job.track is None):
-        raise ValueError(
-            f"{job.name}: evaluate_every needs a held-out fold and a track, this training has none; give 0"
-        )
-    if settings.keep and not settings.evaluate_every:
-        raise ValueError(f"{job.name}: keep is {settings.keep}, and nothing is scored; give evaluate_every, such as 1")
-
-
-def _check_windows(job: TrainingJob, *, windows: bool) -> None:
-    """Refuse frames for a system that takes windows of features, and windows for one that takes frames."""
-    if not windows and job.optimisation.sampling.window:
-        raise ValueError(f"{job.name}: sampling.window gives windows of frames, this system takes frames; give 0")
-    if windows and not job.optimisation.sampling.window:
-        raise ValueError(f"{job.name}: this system takes windows of frames; give sampling.window, such as 300")
-    if windows != (job.train.features is not None):
-        needs = "features of frames; give a feature cache" if windows else "images; give no feature cache"
-        raise ValueError(f"{job.name}: this system takes {needs}")

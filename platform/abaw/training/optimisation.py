@@ -16,7 +16,7 @@ from abaw.data.augment import Augmentation
 from abaw.data.sampling import Sampling
 from abaw.systems.system import System
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 UNDECAYED = ("cls_token", "mask_token", "pos_embed")
 """Parameters of several dimensions that are no matrices: as in BEiT and MAE they have no weight decay."""
 
@@ -37,8 +37,9 @@ class Optimisation:
     """Epochs over which the learning rate rises from 0."""
     batch_size: int = 512
     """Frames, or windows of frames, in one optimiser step, over all workers and accumulated micro-batches."""
-    accumulate: int = 1
-    """Micro-batches in one optimiser step."""
+    micro_batch: int = 0
+    """Most of them that a worker computes at a time, as its memory allows; 0 computes its share of a step at once. A
+    step is accumulated from as many micro-batches as that takes, so the batch is kept with fewer workers too."""
     lr: float = 2e-4
     """Peak learning rate of the last layer."""
     weight_decay: float = 0.05
@@ -54,7 +55,13 @@ class Optimisation:
     augmentation: Augmentation = Augmentation()
     """How images are changed, at random in training and as `views` says in evaluation."""
     precision: Precision = "auto"
-    """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower)."""
+    """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower). fp16
+    scales the loss, so that small gradients do not round to 0; the scale is found while training."""
+    compile: bool = False
+    """Run the blocks of Vision Transformers under torch.compile: the first step takes a minute or more, others less."""
+    deterministic: bool = False
+    """Choose algorithms that give the same bits each time on a GPU too, where some are slower: resuming is then exact
+    there as it is on CPU."""
     evaluate_every: int = 0
     """Epochs between two evaluations on the held-out fold; 0 evaluates at the end only."""
     save_every: int = 0
@@ -108,6 +115,28 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give each group its scale of `rate`."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group["scale"]
+
+
+def accumulation(settings: Optimisation, *, world: int) -> int:
+    """Into how many micro-batches a step of `world` workers is split: the fewest that divide the batch equally.
+
+    Each worker then has at most `micro_batch` of each, and at least one. ValueError when no number does that.
+    """
+    most = settings.micro_batch or settings.batch_size
+    for parts in range(1, settings.batch_size // world + 1):
+        if settings.batch_size % parts == 0 and math.ceil(settings.batch_size / parts / world) <= most:
+            return parts
+    raise ValueError(
+        f"batch_size {settings.batch_size} cannot be split for {world} workers with at most {most} at a time; "
+        "give a batch_size with more divisors, another micro_batch, or fewer resources.workers"
+    )
+
+
+def precision_on(device: torch.device, wanted: Precision) -> Precision:
+    """What `auto` means on a device; else as wanted."""
+    if wanted != "auto":
+        return wanted
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 class MovingAverage:

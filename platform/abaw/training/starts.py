@@ -3,7 +3,8 @@
 Tensors go by name. In our own files a network lies under a prefix (`network.encoder.`, `encoders.0.`), in others under
 `module.` or none: the prefix under which most of its names lie is taken. Published layouts: MAE, MAE-Face and timm's
 ViT (`pos_embed`, `blocks.0.attn.qkv.weight`), torchvision's and timm's ResNet (`layer1.0.conv1.weight`), DAN
-(`features.4.0.conv1.weight`, `cat_head0.sa.conv1x1.0.weight`).
+(`features.4.0.conv1.weight`, `cat_head0.sa.conv1x1.0.weight`), the IR-50 of face recognition (`input_layer.0.weight`,
+`body.0.res_layer.1.weight`).
 
 Shape legend: N positions, D width.
 """
@@ -18,11 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from abaw.models.iresnet import BLOCKS
 from abaw.problems import refuse
 from abaw.training.sources import read_source
 
 DAN_PARTS = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 """DAN numbers the parts of its ResNet-18: `features.4.0.conv1.weight` is `layer1.0.conv1.weight` elsewhere."""
+IR50_PARTS = {"res_layer": "residual", "shortcut_layer": "shortcut"}
+"""Face recognition numbers the 24 blocks of an IR-50 throughout: `body.3.res_layer.1` is `stages.1.0.residual.1`."""
 MOST_NAMES = 16
 """Names that are told one by one."""
 
@@ -141,12 +145,27 @@ def _square(positions_1ND: Tensor) -> tuple[int, int]:
 
 
 def _places(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, str]:
-    """Where the source keeps each name. A ResNet also finds the trunk of a DAN, under the names it has elsewhere."""
-    places = {name: name for name in found}
-    if not any(name.startswith("layer1.") for name in wanted):
-        return places
-    pattern = re.compile(rf"(?:^|(?<=\.))features\.([{''.join(DAN_PARTS)}])\.")
-    return {pattern.sub(lambda part: f"{DAN_PARTS[part[1]]}.", name): name for name in found}
+    """Where the source keeps each name, in the words of the network that wants it."""
+    if any(name.startswith("layer1.") for name in wanted):
+        return {_as_resnet(name): name for name in found}
+    if any(name.startswith("stages.") for name in wanted):
+        return {_as_ir50(name): name for name in found}
+    return {name: name for name in found}
+
+
+def _as_resnet(name: str) -> str:
+    pattern = rf"(?:^|(?<=\.))features\.([{''.join(DAN_PARTS)}])\."
+    return re.sub(pattern, lambda part: f"{DAN_PARTS[part[1]]}.", name)
+
+
+def _as_ir50(name: str) -> str:
+    def block(part: re.Match[str]) -> str:
+        number = int(part[1])
+        stage = max(k for k in range(len(BLOCKS)) if sum(BLOCKS[:k]) <= number)
+        return f"stages.{stage}.{number - sum(BLOCKS[:stage])}.{IR50_PARTS[part[2]]}."
+
+    name = re.sub(r"(?:^|(?<=\.))input_layer\.", "stem.", name)
+    return re.sub(rf"(?:^|(?<=\.))body\.(\d+)\.({'|'.join(IR50_PARTS)})\.", block, name)
 
 
 def _prefixes(wanted: Mapping[str, Tensor], places: Iterable[str]) -> list[str]:

@@ -7,27 +7,36 @@ folder that appears whole; the one before stays beside it, for when the last tur
 import logging
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from abaw.problems import BadInput
+from abaw.training.away import Away
 from abaw.training.checkpoints import Position, load_weights, save_weights
 from abaw.training.steps import Stepper
 
 LOG = logging.getLogger(__name__)
 UNREADABLE = (BadInput, OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 """What a truncated, mixed or missing file raises while a checkpoint is read."""
+UNWRITTEN = (OSError, RuntimeError, SafetensorError)
+"""What a full disk raises while one is written: Python, torch's zip writer and safetensors, each its own."""
 
 
 class States:
     """Checkpoints in `<folder>/last` and `<folder>/last.old`. One rank saves, all ranks load."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tell: Callable[[str], None] = LOG.warning, *, away: Away | None = None) -> None:
+        """`tell` takes what a person must know of checkpoints that could not be written or read.
+
+        What is written is copied to `away` too, and comes from there where the folder has none.
+        """
+        self.tell, self.away = tell, away
         self.last, self.before = folder / "last", folder / "last.old"
         self._writer = ThreadPoolExecutor(max_workers=1)
         self._pending: Future[None] | None = None
@@ -44,6 +53,7 @@ class States:
         state = {
             "optimiser": _copied(stepper.optimiser.state_dict()),
             "guard": stepper.guard.state(),
+            "scaler": stepper.scaler.state_dict(),
             "epoch": position.epoch,
             "step": position.step,
         }
@@ -56,16 +66,22 @@ class States:
             self._pending = None
 
     def load(self, stepper: Stepper) -> Position | None:
-        """Continue from the last checkpoint that can be read; None when there is none."""
+        """Continue from the last checkpoint that can be read; None when there is none.
+
+        Raises BadInput when `away` is needed and cannot be reached.
+        """
         for folder in self._found():
             try:
                 return _load(folder, stepper)
             except UNREADABLE as error:
-                LOG.warning("%s cannot be read (%s): going on from the one before, or anew", folder, error)
+                self.tell(f"{folder} cannot be read ({error}): going on from the one before, or anew")
         return None
 
     def _found(self) -> Iterator[Path]:
-        return (folder for folder in (self.last, self.before) if folder.exists())
+        here = [folder for folder in (self.last, self.before) if folder.exists()]
+        yield from here
+        if self.away is not None and not here:
+            yield from self.away.fetch()
 
     def _write(self, modules: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
         partial = self.last.with_name(self.last.name + ".partial")
@@ -79,9 +95,15 @@ class States:
             if self.last.exists():
                 self.last.rename(self.before)
             partial.rename(self.last)
-        except (OSError, RuntimeError) as error:  # torch's zip writer has no OSError for a full disk
-            LOG.warning("%s was not written (%s); the checkpoint before it stays", self.last, error)
+        except UNWRITTEN as error:
+            self.tell(f"{self.last} was not written ({error}); the checkpoint before it stays")
             shutil.rmtree(partial, ignore_errors=True)
+            return
+        if self.away is not None:
+            try:
+                self.away.send(self.last)
+            except (BadInput, OSError) as error:
+                self.tell(f"{self.last} was not copied ({error}); the checkpoint before it stays at {self.away.folder}")
 
 
 def _load(folder: Path, stepper: Stepper) -> Position:
@@ -96,6 +118,8 @@ def _load(folder: Path, stepper: Stepper) -> Position:
         stepper.average.system.load_state_dict(average)
     stepper.optimiser.load_state_dict(state["optimiser"])
     stepper.guard.load(state["guard"])
+    if stepper.scaler.is_enabled():
+        stepper.scaler.load_state_dict(state["scaler"])
     return Position(epoch=state["epoch"], step=state["step"])
 
 

@@ -1,6 +1,8 @@
 """One optimiser step: micro-batches forward and backward, precision, clipping, the rate, the moving average."""
 
 import contextlib
+import math
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -12,12 +14,17 @@ from abaw.training.guard import Guard
 from abaw.training.optimisation import (
     MovingAverage,
     Optimisation,
+    accumulation,
     learning_rate,
     make_optimiser,
+    precision_on,
     set_learning_rate,
     total_steps,
 )
 from abaw.training.workers import Worker
+
+COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Stepper:
@@ -25,10 +32,15 @@ class Stepper:
 
     def __init__(self, system: System, settings: Optimisation, *, seed: int, worker: Worker) -> None:
         self.system, self.settings, self.seed, self.worker = system, settings, seed, worker
+        self.accumulate = accumulation(settings, world=worker.world)
         self.optimiser = make_optimiser(system, settings)
         self.average = MovingAverage(system, settings.ema_decay)
+        if settings.compile:
+            check_compiler()
+            system.compile_blocks()
         self.parallel = worker.parallel(system)
-        self.micro_batch = _micro_batch(settings, worker.world)
+        self.precision = precision_on(worker.device, settings.precision)
+        self.scaler = torch.amp.GradScaler(worker.device.type, enabled=self.precision == "fp16")
         self.guard = Guard()
 
     @property
@@ -51,18 +63,22 @@ class Stepper:
         torch.manual_seed(chance)
         generator = torch.Generator().manual_seed(chance)
         means: dict[str, float] = {}
-        for k in range(settings.accumulate):
+        for k in range(self.accumulate):
             batch = self.worker.put(next(micro_batches))
-            last_one = k + 1 == settings.accumulate
+            # Of the mean over the whole batch: gradients are averaged over workers, whose shares may differ by one.
+            weight = len(batch["index"]) * self.worker.world / settings.batch_size
+            last_one = k + 1 == self.accumulate
             with contextlib.nullcontext() if last_one else _no_sync(self.parallel):
-                with torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self._bf16):
+                with torch.autocast(
+                    self.worker.device.type, HALVES.get(self.precision), enabled=self.precision in HALVES
+                ):
                     losses = self.parallel(batch, generator)
-                loss = torch.stack(list(losses.values())).sum() / settings.accumulate
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss = torch.stack(list(losses.values())).sum() * weight
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
-                means[name] = means.get(name, 0.0) + value.item() / settings.accumulate
+                means[name] = means.get(name, 0.0) + value.item() / self.accumulate
         try:
-            taken = self.guard.allows(self._clipped_norm())
+            taken = self._allowed()
             if taken:
                 self.optimiser.step()
         finally:
@@ -73,6 +89,14 @@ class Stepper:
         self.average.update(self.system, at)
         return means
 
+    def _allowed(self) -> bool:
+        """Whether the gradient, unscaled and clipped, may be followed. Raises DivergedError."""
+        self.scaler.unscale_(self.optimiser)
+        norm = self._clipped_norm()
+        too_large_a_scale = not math.isfinite(norm) and self.scaler.get_scale() > 1
+        self.scaler.update()
+        return not too_large_a_scale and self.guard.allows(norm)
+
     def _clipped_norm(self) -> float:
         """Norm of the gradient before it is clipped."""
         if self.settings.clip_norm:
@@ -80,20 +104,23 @@ class Stepper:
         gradients = [value.grad for value in self.system.parameters() if value.grad is not None]
         return nn.utils.get_total_norm(gradients).item()
 
-    @property
-    def _bf16(self) -> bool:
-        precision = self.settings.precision
-        if precision == "auto":
-            return self.worker.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return precision == "bf16"
+
+def check_compiler() -> None:
+    """ValueError where torch.compile would end in an error of its own, minutes later."""
+    if not any(map(shutil.which, COMPILERS)):
+        raise ValueError(
+            "compile is True, but this machine has no C++ compiler, which torch.compile needs on CPU and GPU; "
+            "install one (on Debian: apt install g++), or give compile False"
+        )
 
 
 class Clock:
-    """Time of an epoch, and how much of it went into waiting for data."""
+    """Time of an epoch, how much of it went into waiting for data, and the steps that it took."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
         self.waited = 0.0
+        self.steps = 0
 
     @property
     def elapsed(self) -> float:
@@ -109,16 +136,6 @@ class Clock:
             if item is None:
                 return
             yield item
-
-
-def _micro_batch(settings: Optimisation, world: int) -> int:
-    parts = world * settings.accumulate
-    if settings.batch_size % parts:
-        raise ValueError(
-            f"batch_size {settings.batch_size} is not a multiple of {world} workers x {settings.accumulate} "
-            f"accumulated micro-batches; choose a multiple of {parts}"
-        )
-    return settings.batch_size // parts
 
 
 def _no_sync(module: nn.Module) -> contextlib.AbstractContextManager[None]:

@@ -1,5 +1,8 @@
-"""One process of a training: its rank, its device, and what it tells the others."""
+"""One process of a training: its rank, its device, what it tells the others, and the memory that it gives back."""
 
+import ctypes
+import gc
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +22,8 @@ class Worker:
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     loading: Loading = Loading()
+    checkpoints: str = ""
+    """Folder or URL that checkpoints are copied to as well; see `abaw.training.resources`."""
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all workers, in the order of ranks, on every worker. For small things, by pickle."""
@@ -49,3 +54,14 @@ class Worker:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices)
+
+
+def give_memory_back() -> None:
+    """Return memory that is free to the machine.
+
+    The C library keeps what was freed between things that are still used: after several large networks, one after
+    another, gigabytes. Where it is not glibc, nothing happens.
+    """
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

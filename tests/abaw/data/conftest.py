@@ -1,24 +1,11 @@
 """A tiny delivery in the official layout, with the traps of the real one."""
 
-import os
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
-
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    S3_PORT = free.getsockname()[1]
-# Ray's workers inherit the environment of the process that starts them, so it is there before any of them.
-os.environ |= {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{S3_PORT}",
-}
 
 HEADERS = {
     "VA_Estimation_Challenge": "valence,arousal",
@@ -96,16 +83,3 @@ def tree(tmp_path: Path) -> Tree:
 def delivery(tmp_path: Path, write_delivery: Callable[[Path], Tree]) -> Tree:
     """The delivery of `write_delivery`."""
     return write_delivery(tmp_path / "delivery")
-
-
-@pytest.fixture(scope="session")
-def s3_bucket() -> Iterator[str]:
-    """`s3://abaw` on an S3 server of this process."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", S3_PORT, verbose=False)
-    server.start()
-    s3fs.S3FileSystem().mkdir("abaw")
-    yield "s3://abaw"
-    server.stop()

@@ -19,8 +19,6 @@ from abaw.data.storage import as_path
 from abaw.problems import BadInput
 from abaw.tracks import ACTION_UNITS, TRACKS
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def shards(local_ray: None, tmp_path_factory: pytest.TempPathFactory, write_delivery: Callable[[Path], Any]) -> Path:
@@ -109,7 +107,7 @@ SAMPLINGS = {
 }
 
 
-@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", SAMPLINGS)
 def test_global_batches_are_the_same_for_any_number_of_workers(shards: Path, world: int, name: str) -> None:
     source, sampling = FrameSource(shards), SAMPLINGS[name]
@@ -203,11 +201,6 @@ def test_evaluation_by_windows_sees_every_row_once(shards: Path, world: int) -> 
         for batch in evaluation_batches(source, batch=4, rank=rank, world=world, window=7):
             seen += batch["index"][batch["mask"]].tolist()
     assert seen == list(range(len(source)))
-
-
-def test_workers_that_cannot_share_a_batch_are_refused(shards: Path) -> None:
-    with pytest.raises(ValueError, match="global_batch 9 is not a multiple of the 2 workers"):
-        next(batches(FrameSource(shards), global_batch=9, rank=0, world=2, seed=0, epoch=0))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])

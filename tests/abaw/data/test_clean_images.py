@@ -15,8 +15,6 @@ from abaw.data.detectors.detector import DetectorConfig, find_weights
 from abaw.data.images import read_images
 from abaw.problems import BadInput
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def picture(seed, size=64):
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)

@@ -20,7 +20,7 @@ from abaw.data.shards import open_frames, write_shards
 from abaw.data.verify import verify_shards
 from experiments.cli import run
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def bytes_read(read: Callable[[], object]) -> int:

@@ -16,7 +16,7 @@ from abaw.data.shard_file import REPORTS
 from abaw.data.shards import write_shards
 from abaw.problems import BadInput
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 LAYOUT = {"slots": 4, "rows_per_file": 10}
 PROGRAM = """
 import sys
@@ -48,6 +48,7 @@ def kill_after(files: int, pool: Path, out: Path) -> None:
     assert not (out / "manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_twice_equals_one_that_is_not(tree: Any, tmp_path: Path) -> None:
     tree.crops("pool/a", list(range(1, 1601)))
     (tree.root / "pool/a/00010.jpg").write_bytes(b"")

@@ -19,7 +19,7 @@ from abaw.data.storage import appearing, as_path, file_sizes, read_files, remove
 from abaw.problems import BadInput
 from experiments.cli import run
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def upload(folder: Path, target: Any) -> None:

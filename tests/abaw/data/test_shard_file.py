@@ -20,7 +20,6 @@ from abaw.data.shard_file import MAX_PIXELS, check_jpeg, write_file
 from abaw.data.shards import open_frames, write_shards
 from abaw.data.storage import read_files
 
-pytestmark = pytest.mark.timeout(120)
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
 
 

@@ -13,7 +13,7 @@ from abaw.data.manifest import DROPS, SOURCES, read_manifest
 from abaw.data.shards import open_frames, write_shards
 from abaw.problems import BadInput
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -14,7 +14,6 @@ from abaw.data.detectors.detector import DetectorConfig, find_weights, open_dete
 from abaw.data.video import VideoConfig, find_videos, prepare_video, prepare_videos
 from abaw.problems import BadInput
 
-pytestmark = pytest.mark.timeout(240)
 WHOLE = VideoConfig(quality=90)
 
 

@@ -14,8 +14,6 @@ from abaw.faces.stills import CLASS_FOLDERS
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 
-pytestmark = pytest.mark.timeout(240)
-
 CONFIG = FacesConfig(videos=6, frames=24, test_videos=5, pool_people=1, pool_frames=6, lsd_people=3, size=48, seed=5)
 FOLDERS = {"va": "VA_Estimation_Challenge", "expr": "EXPR_Classification_Challenge", "au": "AU_Detection_Challenge"}
 

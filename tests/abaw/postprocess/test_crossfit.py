@@ -55,6 +55,16 @@ def test_a_part_is_left_untuned_when_no_other_part_has_labels():
     assert ways.in_sample > ways.untuned == ways.cross_fitted
 
 
+def test_each_of_three_parts_is_left_out_in_turn_and_one_part_is_too_few():
+    good, bad = statistics([0, 1], [0, 1]), statistics([1, 0], [0, 1])
+    ways = three_ways(TRACK, [[bad, good, good], [good, bad, bad]])
+    # Without the first part candidate 0 is right on both others; without another one both are right on one: a tie.
+    assert (ways.best, ways.best_elsewhere) == (0, (0, 0, 0))
+    assert ways.cross_fitted == pooled_score(TRACK, [bad, good, good])
+    with pytest.raises(AssertionError):
+        three_ways(TRACK, [[good], [bad]])
+
+
 def test_no_labels_at_all_is_an_error():
     with pytest.raises(ValueError, match="track expr: no labelled frame for task expr"):
         three_ways(TRACK, [[TrackStatistics(TRACK), TrackStatistics(TRACK)]])

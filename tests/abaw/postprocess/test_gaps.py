@@ -62,7 +62,7 @@ def test_a_wanted_video_without_predictions_lists_all_such_videos():
 
 def test_bad_known_rows_are_refused():
     with pytest.raises(ValueError, match="video v has frame 4 more than once"):
-        fill([[0.0], [1.0], [1.0]], ["v", "v", "w"], [4, 4, 4], ["v"], [1])
+        fill([[0.0]] * 5, ["v", "v", "w", "v", "v"], [4, 4, 4, 9, 9], ["v"], [1])
     with pytest.raises(ValueError, match="the prediction in row 1 is not finite"):
         fill([[0.0], [np.nan]], ["v", "v"], [1, 2], ["v"], [1])
     with pytest.raises(ValueError, match=r"predictions have shape \(1, 1\), expected \(2 frames, columns\)"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abaw.postprocess.apply import apply_smoothing
+from abaw.postprocess.apply import apply_smoothing, in_range
 from abaw.postprocess.smoothing import NO_SMOOTHING, Smoothing, smooth
 from abaw.tracks import get_track
 
@@ -55,6 +55,17 @@ def test_smoothing_is_equation_9_of_each_video_whatever_the_row_order(seed, rows
             points.setdefault(video, {})[frame] = value
         expected = [equation_9(points[video], frame, smoothing) for video, frame in keys]
         np.testing.assert_allclose(smoothed[:, column], expected, rtol=0, atol=1e-12)
+
+
+def test_the_default_widths_are_those_of_the_docs():
+    assert Smoothing() == Smoothing(sigma1=12, sigma2=4, sigma3=2, truncate=4, gap_limit=0)
+
+
+def test_what_overshoots_is_cut_to_the_range_of_its_task():
+    va, expr, au = get_track("mtl").tasks
+    assert in_range(np.array([[1.5, -1.25], [0.5, -0.5]]), va).tolist() == [[1.0, -1.0], [0.5, -0.5]]
+    assert in_range(np.array([[1.5, -0.25, 0.25, *[0.75] * 9]]), au).tolist() == [[1.0, 0.0, 0.25, *[0.75] * 9]]
+    assert in_range(np.array([[-0.5, 1.5, 0.5, *[0.0] * 5]]), expr).tolist() == [[0.0, 0.75, 0.25, *[0.0] * 5]]
 
 
 def test_no_smoothing_changes_nothing():
@@ -118,7 +129,7 @@ def mtl_table(rng, rows=120):
 def test_a_prediction_table_is_smoothed_task_by_task():
     track, table = mtl_table(np.random.default_rng(1))
     widths = Smoothing(sigma1=9, sigma2=2, sigma3=2)
-    smoothed = apply_smoothing(table, track, {"va": widths, "expr": widths, "au": NO_SMOOTHING})
+    smoothed = apply_smoothing(table, track, {"au": NO_SMOOTHING, "va": widths, "expr": widths})
     assert smoothed.schema == table.schema
     for name in ("video", "frame", "label_valence", *track.task("au").columns):
         assert smoothed[name].equals(table[name])
@@ -134,6 +145,14 @@ def test_a_prediction_table_is_smoothed_task_by_task():
     assert expr_NC.min() >= 0
     np.testing.assert_allclose(expr_NC.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(expr_NC.argmax(axis=1), raw["expr"].argmax(axis=1))
+
+
+def test_a_table_that_is_not_smoothed_is_not_cut_to_its_range_either():
+    track, table = mtl_table(np.random.default_rng(3), rows=4)
+    far = table.set_column(
+        table.column_names.index("valence"), "valence", pa.array([1.5, -2.0, 0.0, 1.0], pa.float32())
+    )
+    assert apply_smoothing(far, track, dict.fromkeys(("va", "expr", "au"), NO_SMOOTHING)) == far
 
 
 def test_smoothing_of_a_task_that_the_track_lacks_is_refused():

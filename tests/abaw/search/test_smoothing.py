@@ -1,6 +1,7 @@
 """The smoothing search on noisy predictions of slow labels, with real Ray; and what a trial computes, without it."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from abaw.metrics import score
 from abaw.postprocess.apply import apply_smoothing
 from abaw.postprocess.smoothing import NO_SMOOTHING, Smoothing
 from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
-from abaw.search.evaluation import evaluate, search_data
+from abaw.search.evaluation import Candidate, Evaluator, search_data
 from abaw.search.smoothing import search_smoothing
 from abaw.tracks import get_track
 
@@ -85,7 +86,6 @@ def side_by_side():
         yield
 
 
-@pytest.mark.timeout(240)
 def test_the_search_beats_no_smoothing_on_every_task(found):
     table, results = found
     untuned = scores_by_task(table)
@@ -95,15 +95,27 @@ def test_the_search_beats_no_smoothing_on_every_task(found):
         assert result.in_sample > result.untuned + 0.03
         assert result.untuned + 0.03 < result.cross_fitted <= result.in_sample + 1e-12
         assert len(result.trials) == 10
-        assert result.trials[0].smoothing == NO_SMOOTHING
+        assert result.trials[0].candidate == Candidate(smoothing=NO_SMOOTHING)
         assert result.trials[0].score == result.untuned
         assert result.in_sample == max(trial.score for trial in result.trials)
-        assert result.smoothing in [trial.smoothing for trial in result.trials if trial.score == result.in_sample]
+        best = [trial.candidate.smoothing for trial in result.trials if trial.score == result.in_sample]
+        assert result.smoothing in best
         assert len(result.halves) == 2
     json.dumps({name: asdict(result) for name, result in results.items()})
 
 
-@pytest.mark.timeout(240)
+def test_actors_start_side_by_side_unless_the_user_says_otherwise(local_ray, monkeypatch):
+    from abaw.search.tuning import PENDING, _starting_at_once
+
+    for before, inside in ((None, ("1", "2")), ("7", ("7", "7"))):
+        if before:
+            monkeypatch.setenv(PENDING, before)
+        for calls, expected in zip((1, 4), inside, strict=True):
+            with _starting_at_once(calls):
+                assert os.environ[PENDING] == expected
+            assert os.environ.get(PENDING) == before
+
+
 def test_applying_what_was_found_gives_the_score_that_was_told(found):
     table, results = found
     smoothed = apply_smoothing(table, MTL, {name: result.smoothing for name, result in results.items()})
@@ -132,7 +144,6 @@ print(json.dumps({name: asdict(result) for name, result in found.items()}))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_ray_of_its_own_with_one_cpu_finds_the_same(found, tmp_path):
     table, results = found
     write_predictions(table, tmp_path / "table.parquet")
@@ -143,7 +154,6 @@ def test_a_ray_of_its_own_with_one_cpu_finds_the_same(found, tmp_path):
     assert json.loads(done.stdout.splitlines()[-1]) == json.loads(json.dumps(expected))
 
 
-@pytest.mark.timeout(240)
 def test_trials_one_by_one_begin_with_the_same_points_and_leave_ray_running(found, tmp_path):
     import ray
 
@@ -152,7 +162,7 @@ def test_trials_one_by_one_begin_with_the_same_points_and_leave_ray_running(foun
     assert ray.is_initialized(), "the search leaves the caller's Ray alone"
     for name, result in one_by_one.items():
         assert len(result.trials) == 7
-        assert [one.smoothing for one in result.trials[:5]] == [one.smoothing for one in results[name].trials[:5]]
+        assert [one.candidate for one in result.trials[:5]] == [one.candidate for one in results[name].trials[:5]]
         assert result.in_sample > result.untuned + 0.03
 
 
@@ -169,7 +179,7 @@ def test_a_trial_counts_each_half_as_a_smoothed_table_would():
     table = predictions(frames=30)
     data = search_data(table, MTL, seed=0)
     widths = {"va": Smoothing(sigma1=9, sigma2=2, sigma3=1), "expr": Smoothing(), "au": NO_SMOOTHING}
-    counted = evaluate(data, widths)
+    counted = {name: Evaluator(data).count(name, Candidate(smoothing=one)) for name, one in widths.items()}
     smoothed = apply_smoothing(table, MTL, widths)
     for half in (0, 1):
         expected = scores_by_task(smoothed.filter(pa.array(data.half_N == half)))

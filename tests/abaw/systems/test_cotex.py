@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from system_batches import MASKS, frames
 
 from abaw.models.vit import VitConfig
 from abaw.systems.cotex import MaskedCotex, disagreement, jensen_shannon, masked_batch_size
@@ -14,21 +15,6 @@ from abaw.systems.heads import task_predictions
 from abaw.tracks import TRACKS, get_track
 
 ENCODER = VitConfig(size="micro", image_size=32, patch_size=8)
-
-
-def frames(count=32, track="expr"):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.nn.functional.interpolate(torch.rand(count, 3, 8, 8, generator=generator), size=(32, 32))
-    widths = {task.name: len(task.columns) for task in get_track(track).tasks}
-    return {
-        "image": (images * 255).byte(),
-        "va": torch.rand(count, 2, generator=generator) * 2 - 1,
-        "va_mask": torch.ones(count, dtype=torch.bool),
-        "expression": torch.randint(0, widths.get("expr", 1), (count,), generator=generator),
-        "expression_mask": torch.ones(count, dtype=torch.bool),
-        "au": torch.randint(0, 2, (count, widths.get("au", 1)), generator=generator).float(),
-        "au_mask": torch.ones(count, widths.get("au", 1), dtype=torch.bool),
-    }
 
 
 def chance():
@@ -133,7 +119,7 @@ def test_hidden_patches_cannot_change_a_view_but_do_change_its_prediction(pool):
 def test_a_prediction_is_the_mean_of_the_views_with_nothing_hidden():
     torch.manual_seed(0)
     system = MaskedCotex(track="mtl", encoder=ENCODER, views=3, mask_ratio=0.9).build().eval()
-    batch = frames(4, track="mtl")
+    batch = frames(4)
     predicted = system.predict(batch)
     views = [task_predictions(view) for view in system.logits(batch["image"], [None] * 3)]
     for task in get_track("mtl").tasks:
@@ -174,9 +160,9 @@ def test_every_track_has_its_losses_columns_and_gradients(track):
 def test_missing_labels_leave_the_losses_of_the_others_alone():
     torch.manual_seed(0)
     system = MaskedCotex(track="mtl", encoder=ENCODER, mask_ratio=0.0).build()
-    batch = frames(6, track="mtl")
+    batch = frames(6)
     alone = system({name: value[1:] for name, value in batch.items()}, chance())
-    for name in ("va_mask", "expression_mask", "au_mask"):
+    for name in MASKS:
         batch[name][0] = False
     together = system(batch, chance())
     batch["expression"][0], batch["va"][0], batch["au"][0] = 7, 0.9, 1
@@ -188,8 +174,8 @@ def test_missing_labels_leave_the_losses_of_the_others_alone():
 @pytest.mark.parametrize("count", [1, 4])
 def test_without_any_label_only_the_agreement_moves_the_weights(count):
     system = MaskedCotex(track="mtl", encoder=ENCODER).build()
-    batch = frames(count, track="mtl")
-    for name in ("va_mask", "expression_mask", "au_mask"):
+    batch = frames(count)
+    for name in MASKS:
         batch[name][:] = False
     losses = system(batch, chance())
     assert [losses[task].item() for task in ("va", "expr", "au")] == [0, 0, 0]

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from system_batches import frames, learn, unlabelled
 
 from abaw.models.vit import VitConfig
 from abaw.systems.distillation import Distillation, soft_expression_loss, soft_losses
@@ -14,33 +15,14 @@ STUDENT = MultiTask(encoder=VitConfig(size="micro", image_size=16, patch_size=4)
 LABELS = ("va", "expr", "au")
 
 
-def frames(count=32):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.nn.functional.interpolate(torch.rand(count, 3, 8, 8, generator=generator), size=(16, 16))
-    return {
-        "image": (images * 255).byte(),
-        "va": torch.rand(count, 2, generator=generator) * 2 - 1,
-        "va_mask": torch.ones(count, dtype=torch.bool),
-        "expression": torch.randint(0, 8, (count,), generator=generator),
-        "expression_mask": torch.ones(count, dtype=torch.bool),
-        "au": torch.randint(0, 2, (count, 12), generator=generator).float(),
-        "au_mask": torch.ones(count, 12, dtype=torch.bool),
+def taught(count=32):
+    """A batch with its teacher's answers."""
+    generator = torch.Generator().manual_seed(1)
+    return frames(count, size=16) | {
         "soft_va": torch.rand(count, 2, generator=generator) * 2 - 1,
         "soft_expr": (4 * torch.randn(count, 8, generator=generator)).softmax(1),
         "soft_au": torch.rand(count, 12, generator=generator),
     }
-
-
-def unlabelled(batch):
-    return batch | {name: torch.zeros_like(value) for name, value in batch.items() if name.endswith("_mask")}
-
-
-def train(system, steps, batch, lr=2e-3):
-    optimiser = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=lr)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        torch.stack(list(system(batch, torch.Generator()).values())).sum().backward()
-        optimiser.step()
 
 
 def test_losses_follow_the_equations():
@@ -78,7 +60,7 @@ def test_losses_follow_the_equations():
 
 
 def test_a_teacher_as_sure_as_a_label_is_a_label():
-    batch = frames(5)
+    batch = taught(5)
     batch["soft_va"], batch["soft_au"] = batch["va"], batch["au"]
     batch["soft_expr"] = torch.nn.functional.one_hot(batch["expression"], 8).float()
     student = dataclasses.replace(STUDENT, expression_weight=(0.5, 1.5, 1, 1, 1, 1, 2, 0), au_weight=(2.0,) * 12)
@@ -98,7 +80,7 @@ def test_the_student_of_its_equal_has_nothing_to_learn_but_the_teachers_doubt():
 
 
 def test_unlabelled_frames_still_teach():
-    batch = unlabelled(frames(6))
+    batch = unlabelled(taught(6))
     system = Distillation(student=STUDENT).build()
     losses = system(batch, torch.Generator())
     assert all(losses[name] == 0 for name in LABELS)
@@ -112,7 +94,7 @@ def test_label_weight_scales_the_losses_from_labels_alone():
     system = Distillation(student=STUDENT).build()
     other = Distillation(student=STUDENT, label_weight=0.0).build()
     other.load_state_dict(system.state_dict())
-    both, soft = system(frames(4), torch.Generator()), other(frames(4), torch.Generator())
+    both, soft = system(taught(4), torch.Generator()), other(taught(4), torch.Generator())
     assert both["expr"] > 0
     assert soft["expr"] == 0
     assert soft["soft_expr"] == both["soft_expr"]
@@ -120,7 +102,7 @@ def test_label_weight_scales_the_losses_from_labels_alone():
 
 def test_a_live_teacher_gives_what_its_predictions_would_give():
     torch.manual_seed(0)
-    live, batch = Distillation(student=STUDENT, teacher="live").build().train(), frames(6)
+    live, batch = Distillation(student=STUDENT, teacher="live").build().train(), taught(6)
     cached = Distillation(student=STUDENT).build()
     cached.student.load_state_dict(live.student.state_dict())
     predicted = {f"soft_{name}": value for name, value in live.teacher.predict(batch).items()}
@@ -136,9 +118,9 @@ def test_a_live_teacher_is_bitwise_the_same_after_training():
     system = Distillation(student=MultiTask(encoder=encoder), teacher="live").build().train()
     before = {name: value.clone() for name, value in system.teacher.state_dict().items()}
     assert any(name.endswith("running_mean") for name in before)
-    train(system, 3, frames(8))
+    learn(system, taught(8), steps=3, lr=2e-3)
     assert all(torch.equal(value, before[name]) for name, value in system.teacher.state_dict().items())
-    assert not any(module.training for module in system.teacher.modules())
+    assert not any(module.training for module in system.train().teacher.modules())
 
 
 def test_a_live_teacher_starts_from_whole_weights():
@@ -147,15 +129,15 @@ def test_a_live_teacher_starts_from_whole_weights():
     assert set(system.trunks()) == {"encoder", "teacher"}
     (teacher,) = system.trunks()["teacher"]
     teacher.load_state_dict(first_pass.state_dict())
-    found = system.teacher.eval().predict(frames(3))
-    assert all(torch.equal(value, found[name]) for name, value in first_pass.eval().predict(frames(3)).items())
+    found = system.teacher.eval().predict(taught(3))
+    assert all(torch.equal(value, found[name]) for name, value in first_pass.eval().predict(taught(3)).items())
 
 
 def test_learns_its_teachers_answers_by_heart():
     torch.manual_seed(0)
-    batch = unlabelled(frames())
+    batch = unlabelled(taught())
     system = Distillation(student=STUDENT, label_weight=0.0).build()
-    train(system, 80, batch)
+    learn(system, batch, steps=80, lr=2e-3)
     predicted = system.eval().predict(batch)
     assert (predicted["expr"] - batch["soft_expr"]).abs().mean() < 0.03
     assert (predicted["au"] - batch["soft_au"]).abs().mean() < 0.1
@@ -163,7 +145,7 @@ def test_learns_its_teachers_answers_by_heart():
 
 
 def test_a_batch_without_the_teachers_predictions_is_refused():
-    batch = frames(2)
+    batch = taught(2)
     del batch["soft_au"]
     with pytest.raises(ValueError, match="lacks the teacher's soft_au: add them, or set teacher=live"):
         Distillation(student=STUDENT).build()(batch, torch.Generator())

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from system_batches import MASKS, frames, learn, total
 
 from abaw.data.views import MEAN_COLOUR, face_regions
 from abaw.models.vit import VitConfig
@@ -13,46 +14,18 @@ CONV = VitConfig(size="micro", image_size=32, patch_size=8, stem="conv")
 FUSIONS = ["mean", "concat", "updown-mean", "updown-concat"]
 
 
-def frames(count=32, track="expr"):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.nn.functional.interpolate(torch.rand(count, 3, 8, 8, generator=generator), size=(32, 32))
-    widths = {task.name: len(task.columns) for task in get_track(track).tasks}
-    return {
-        "image": (images * 255).byte(),
-        "va": torch.rand(count, 2, generator=generator) * 2 - 1,
-        "va_mask": torch.ones(count, dtype=torch.bool),
-        "expression": torch.randint(0, widths.get("expr", 1), (count,), generator=generator),
-        "expression_mask": torch.ones(count, dtype=torch.bool),
-        "au": torch.randint(0, 2, (count, widths.get("au", 1)), generator=generator).float(),
-        "au_mask": torch.ones(count, widths.get("au", 1), dtype=torch.bool),
-    }
-
-
-def total(system, batch):
-    return torch.stack(list(system(batch, torch.Generator()).values())).sum()
-
-
-def train(system, batch, steps, lr=3e-3):
-    optimiser = torch.optim.AdamW([p for p in system.train().parameters() if p.requires_grad], lr=lr)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        total(system, batch).backward()
-        optimiser.step()
-    return system.eval()
-
-
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_every_fusion_learns_32_frames_by_heart(fusion):
     torch.manual_seed(0)
     batch = frames()
-    system = train(DualView(encoder=ENCODER, fusion=fusion).build(), batch, 30)
+    system = learn(DualView(encoder=ENCODER, fusion=fusion).build(), batch, steps=30, lr=3e-3)
     assert (system.predict(batch)["expr"].argmax(1) == batch["expression"]).all()
 
 
 def test_a_view_of_three_regions_learns_32_frames_by_heart():
     torch.manual_seed(0)
     batch = frames()
-    system = train(SingleView(encoder=CONV, regions=("eyes", "mouth", "nose")).build(), batch, 30)
+    system = learn(SingleView(encoder=CONV, regions=("eyes", "mouth", "nose")).build(), batch, steps=30, lr=3e-3)
     assert (system.predict(batch)["expr"].argmax(1) == batch["expression"]).all()
 
 
@@ -63,7 +36,7 @@ def test_frozen_encoders_are_bitwise_the_same_after_training(config):
     trunks = [trunk for same in system.trunks().values() for trunk in same]
     before = [{name: value.clone() for name, value in trunk.state_dict().items()} for trunk in trunks]
     heads = system.heads["expr"].weight.clone()
-    train(system, batch, 3)
+    learn(system, batch, steps=3, lr=3e-3)
     assert not torch.equal(heads, system.heads["expr"].weight)
     for trunk, old in zip(trunks, before, strict=True):
         assert any("running_mean" in name for name in old)
@@ -74,7 +47,7 @@ def test_a_single_view_that_is_not_frozen_trains_its_encoder_and_batch_norm():
     system = SingleView(encoder=CONV).build()
     mean = system.encoder.patch_embed.proj[0][1].running_mean.clone()
     weight = system.encoder.pos_embed.clone()
-    train(system, frames(4), 1)
+    learn(system, frames(4), steps=1, lr=3e-3)
     assert not torch.equal(system.encoder.patch_embed.proj[0][1].running_mean, mean)
     assert not torch.equal(system.encoder.pos_embed, weight)
 
@@ -128,8 +101,8 @@ def test_every_track_has_its_losses_columns_and_gradients(kind, track):
 @pytest.mark.parametrize("count", [1, 4])
 def test_without_any_label_loss_and_gradients_are_0(count):
     system = DualView(track="mtl", encoder=ENCODER).build()
-    batch = frames(count, track="mtl")
-    for name in ("va_mask", "expression_mask", "au_mask"):
+    batch = frames(count)
+    for name in MASKS:
         batch[name][:] = False
     loss = total(system, batch)
     loss.backward()
@@ -140,9 +113,9 @@ def test_without_any_label_loss_and_gradients_are_0(count):
 def test_missing_labels_leave_the_losses_of_the_others_alone():
     torch.manual_seed(0)
     system = DualView(track="mtl", encoder=ENCODER).build()
-    batch = frames(6, track="mtl")
+    batch = frames(6)
     alone = system({name: value[1:] for name, value in batch.items()}, torch.Generator())
-    for name in ("va_mask", "expression_mask", "au_mask"):
+    for name in MASKS:
         batch[name][0] = False
     together = system(batch, torch.Generator())
     assert {name: value.item() for name, value in together.items()} == pytest.approx(

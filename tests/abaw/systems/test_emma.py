@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from system_batches import frames, learn, total, unlabelled
 
 from abaw.models.vit import VitConfig, to_pixels
 from abaw.systems.dan import DanClassifier
@@ -12,47 +13,20 @@ ENCODER = VitConfig(size="micro", image_size=16, patch_size=4)
 SMALL = {"encoder": ENCODER, "pool": "mean"}
 
 
-def frames(count=32, track="mtl"):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.nn.functional.interpolate(torch.rand(count, 3, 8, 8, generator=generator), size=(16, 16))
-    widths = {task.name: len(task.columns) for task in get_track(track).tasks}
-    return {
-        "image": (images * 255).byte(),
-        "va": torch.rand(count, 2, generator=generator) * 2 - 1,
-        "va_mask": torch.ones(count, dtype=torch.bool),
-        "expression": torch.randint(0, widths.get("expr", 1), (count,), generator=generator),
-        "expression_mask": torch.ones(count, dtype=torch.bool),
-        "au": torch.randint(0, 2, (count, widths.get("au", 1)), generator=generator).float(),
-        "au_mask": torch.ones(count, widths.get("au", 1), dtype=torch.bool),
-    }
-
-
-def total(system, batch):
-    return torch.stack(list(system(batch, torch.Generator()).values())).sum()
-
-
-def train(system, steps, batch, lr=2e-3):
-    optimiser = torch.optim.AdamW([p for p in system.parameters() if p.requires_grad], lr=lr)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        total(system, batch).backward()
-        optimiser.step()
-
-
 @pytest.mark.parametrize("va_from", ["vit+dan", "vit"])
 def test_valence_and_arousal_give_no_gradient_to_the_trunks(va_from):
     torch.manual_seed(0)
     system = Emma(va_from=va_from, **SMALL).build()
     if system.dan is not None:
         system.dan.requires_grad_(True)  # the stop itself must hold, not only the frozen parameters
-    system(frames(8), torch.Generator())["va"].backward()
+    system(frames(8, size=16), torch.Generator())["va"].backward()
     assert all(p.grad is None or (p.grad == 0).all() for n, p in system.named_parameters() if not n.startswith("va."))
     assert all(p.grad.abs().sum() > 0 for p in system.va.parameters())
 
 
 def test_the_plain_vit_hears_of_valence_and_arousal():
     system = Emma(va_from="encoder", **SMALL).build()
-    system(frames(8), torch.Generator())["va"].backward()
+    system(frames(8, size=16), torch.Generator())["va"].backward()
     assert system.encoder.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
 
 
@@ -61,17 +35,17 @@ def test_dan_is_bitwise_the_same_after_training():
     system = Emma(expression_from="vit+dan", **SMALL).build().train()
     before = {name: value.clone() for name, value in system.dan.state_dict().items()}
     assert any(name.endswith("running_mean") for name in before)
-    train(system, 3, frames(8))
+    learn(system, frames(8, size=16), steps=3, lr=2e-3)
     assert all(torch.equal(value, before[name]) for name, value in system.dan.state_dict().items())
-    assert system.training
+    assert system.train().training
     assert not any(module.training for module in system.dan.modules())
 
 
 @pytest.mark.parametrize("va_from", ["vit+dan", "encoder"])
 def test_learns_32_frames_by_heart(va_from):
     torch.manual_seed(0)
-    system, batch = Emma(va_from=va_from, **SMALL).build(), frames()
-    train(system, 50, batch)
+    system, batch = Emma(va_from=va_from, **SMALL).build(), frames(size=16)
+    learn(system, batch, steps=50, lr=2e-3)
     losses = {name: value.item() for name, value in system.eval()(batch, torch.Generator()).items()}
     assert losses["expr"] < 0.1
     assert losses["au"] < 0.1
@@ -82,7 +56,7 @@ def test_learns_32_frames_by_heart(va_from):
 def test_scores_are_joined_as_the_paper_says():
     """28 scores, 256 rectified units, two values: written out from section 3.2."""
     torch.manual_seed(0)
-    system, batch = Emma(**SMALL).build().eval(), frames(4)
+    system, batch = Emma(**SMALL).build().eval(), frames(4, size=16)
     pixels = to_pixels(batch["image"], image_size=16)
     predicted = system.predict(batch)
     features = system.encoder(pixels)[:, 1:].mean(1).double()
@@ -100,7 +74,7 @@ def test_scores_are_joined_as_the_paper_says():
 
 def test_the_sum_matches_expressions_by_name():
     torch.manual_seed(0)
-    system, batch = Emma(expression_from="vit+dan", **SMALL).build().eval(), frames(4)
+    system, batch = Emma(expression_from="vit+dan", **SMALL).build().eval(), frames(4, size=16)
     both = system.logits(batch["image"])["expr"]
     dan = system.dan(to_pixels(batch["image"], image_size=16))
     theirs, ours = get_track("affectnet8").tasks[0].columns, get_track("mtl").task("expr").columns
@@ -115,7 +89,7 @@ def test_the_sum_matches_expressions_by_name():
 
 @pytest.mark.parametrize("track", sorted(set(TRACKS) - {"va"}))
 def test_every_track_runs(track):
-    system, batch = Emma(track=track, **SMALL).build(), frames(4, track)
+    system, batch = Emma(track=track, **SMALL).build(), frames(4, size=16, track=track)
     assert set(system.eval().predict(batch)) == {task.name for task in get_track(track).tasks}
     total(system.train(), batch).backward()
     assert all(p.grad is not None for p in system.parameters() if p.requires_grad)
@@ -124,7 +98,7 @@ def test_every_track_runs(track):
 def test_a_track_without_scores_reads_valence_and_arousal_from_the_encoder():
     with pytest.raises(ValueError, match=r"track va gives no scores .* va_from=encoder"):
         Emma(track="va", **SMALL).build()
-    assert Emma(track="va", va_from="encoder", **SMALL).build().predict(frames(2))["va"].shape == (2, 2)
+    assert Emma(track="va", va_from="encoder", **SMALL).build().predict(frames(2, size=16))["va"].shape == (2, 2)
 
 
 def test_expressions_that_dan_does_not_know_are_not_summed():
@@ -133,9 +107,7 @@ def test_expressions_that_dan_does_not_know_are_not_summed():
 
 
 def test_without_labels_every_loss_and_gradient_is_zero():
-    batch = frames(3)
-    for mask in ("va_mask", "expression_mask", "au_mask"):
-        batch[mask] = torch.zeros_like(batch[mask])
+    batch = unlabelled(frames(3, size=16))
     system = Emma(**SMALL).build()
     loss = total(system, batch)
     loss.backward()
@@ -145,7 +117,7 @@ def test_without_labels_every_loss_and_gradient_is_zero():
 
 def test_missing_labels_leave_the_losses_of_the_labelled_alone():
     torch.manual_seed(0)
-    system, batch = Emma(**SMALL).build().eval(), frames(6)
+    system, batch = Emma(**SMALL).build().eval(), frames(6, size=16)
     for label, mask in (("va", "va_mask"), ("expression", "expression_mask"), ("au", "au_mask")):
         batch[mask][4:], batch[label][4:] = False, 0
     ours = system(batch, torch.Generator())
@@ -162,11 +134,12 @@ def test_trunks_and_layers():
     assert system.layer_of("va.0.weight") == system.layer_of("hidden.0.weight") == system.layers == 3
 
 
+@pytest.mark.slow
 def test_a_dan_for_the_frozen_branch_learns_frames_by_heart():
     torch.manual_seed(0)
-    batch = frames(16, track="affectnet8")
+    batch = frames(16, size=16, track="affectnet8")
     system = DanClassifier(track="affectnet8", image_size=32).build()
-    train(system, 30, batch)
+    learn(system, batch, steps=30, lr=2e-3)
     predicted = system.eval().predict(batch)["expr"].argmax(1)
     assert (predicted == batch["expression"]).float().mean() > 0.8
     assert list(system.trunks()) == ["dan"]

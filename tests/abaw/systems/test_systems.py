@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from system_batches import frames
 
 from abaw.models.mae import MaeConfig
 from abaw.models.vit import VitConfig
@@ -12,23 +13,8 @@ from abaw.tracks import get_track
 ENCODER = VitConfig(size="micro", image_size=64)
 
 
-def frames(count=32):
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(count, 3, 8, 8, generator=generator)
-    images = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear")
-    return {
-        "image": (images * 255).byte(),
-        "va": torch.rand(count, 2, generator=generator) * 2 - 1,
-        "va_mask": torch.ones(count, dtype=torch.bool),
-        "expression": torch.randint(0, 8, (count,), generator=generator),
-        "expression_mask": torch.ones(count, dtype=torch.bool),
-        "au": torch.randint(0, 2, (count, 12), generator=generator).float(),
-        "au_mask": torch.ones(count, 12, dtype=torch.bool),
-    }
-
-
 def train(system, steps, lr=1e-3):
-    batch, history = frames(), []
+    batch, history = frames(size=64), []
     optimiser = torch.optim.AdamW(system.parameters(), lr=lr)
     for _ in range(steps):
         losses = system(batch, torch.Generator().manual_seed(0))
@@ -40,7 +26,10 @@ def train(system, steps, lr=1e-3):
     return history
 
 
-@pytest.mark.parametrize("pool", ["mean", "token", "spatial"])
+POOLS = [pytest.param("mean", marks=pytest.mark.slow), pytest.param("token", marks=pytest.mark.slow), "spatial"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
 def test_multitask_learns_32_frames_by_heart(pool):
     torch.manual_seed(0)
     system = MultiTask(encoder=ENCODER, pool=pool).build()
@@ -49,13 +38,13 @@ def test_multitask_learns_32_frames_by_heart(pool):
     assert history[-1]["expr"] < 0.1
     assert history[-1]["au"] < 0.1
     assert history[-1]["va"] < 0.1
-    predicted = system.eval().predict(frames())
-    assert (predicted["expr"].argmax(1) == frames()["expression"]).all()
+    predicted = system.eval().predict(frames(size=64))
+    assert (predicted["expr"].argmax(1) == frames(size=64)["expression"]).all()
 
 
 def test_predictions_are_columns_of_the_track():
     system = MultiTask(encoder=ENCODER).build().eval()
-    predicted = system.predict(frames(3))
+    predicted = system.predict(frames(3, size=64))
     for task in get_track("mtl").tasks:
         assert predicted[task.name].shape == (3, len(task.columns))
     assert torch.allclose(predicted["expr"].sum(1), torch.ones(3))
@@ -72,7 +61,7 @@ def test_mae_rebuilds_32_frames_by_heart():
 @pytest.mark.parametrize("track", ["va", "expr", "au", "lsd", "cexpr", "affectnet7", "affectnet8", "emo135"])
 def test_every_track_has_its_losses_and_its_columns(track):
     tasks = get_track(track).tasks
-    batch = frames(3)
+    batch = frames(3, size=64, track=track)
     if tasks[0].kind == "classes":
         batch["expression"] = torch.tensor([0, 1, len(tasks[0].columns) - 1])
     system = MultiTask(track=track, encoder=ENCODER).build()
@@ -86,7 +75,7 @@ def test_every_track_has_its_losses_and_its_columns(track):
 def test_a_self_supervised_system_predicts_no_track():
     mae = MaeConfig(encoder=ENCODER, decoder_width=32, decoder_depth=1, decoder_heads=4)
     with pytest.raises(ValueError, match="predicts no track"):
-        MaePretraining(mae=mae).build().predict(frames(1))
+        MaePretraining(mae=mae).build().predict(frames(1, size=64))
 
 
 def test_layers_rise_from_the_input_to_the_heads():

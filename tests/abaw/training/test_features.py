@@ -18,13 +18,12 @@ from abaw.systems.temporal import Temporal
 from abaw.tracks import get_track
 from abaw.training import features
 from abaw.training.features import Extractor, write_features
-from abaw.training.fit import Resources
 from abaw.training.job import Frames
 from abaw.training.loop import Training, run_job
+from abaw.training.resources import Resources
 from abaw.training.trained import read_trained
 from abaw.training.workers import Worker
 
-pytestmark = pytest.mark.timeout(120)
 SPLITS = ("train", "test")
 
 

@@ -14,15 +14,16 @@ from abaw.systems.multitask import MultiTask
 from abaw.tracks import get_track
 from abaw.training.checkpoints import load_weights
 from abaw.training.evaluation import predict, statistics_of, summary_over_workers
-from abaw.training.fit import Resources, fit_together
-from abaw.training.loop import open_frames
+from abaw.training.fit import fit_together
+from abaw.training.frames import open_frames
+from abaw.training.resources import Resources
 from abaw.training.workers import Worker
 
 MTL = get_track("mtl")
 
 
-@pytest.mark.timeout(240)
-def test_two_workers_of_two_decoders_train_two_jobs_in_one_group_on_two_cpus(shards, make_job, tmp_path):
+@pytest.mark.slow
+def test_two_workers_of_two_decoders_train_the_jobs_that_can_be_in_one_group_on_two_cpus(shards, make_job, tmp_path):
     batch_norm = MultiTask(encoder=VitConfig(size="micro", image_size=32, stem="conv"))
     first = replace(make_job(shards, tmp_path / "first"), system=batch_norm)
     second = replace(
@@ -32,7 +33,11 @@ def test_two_workers_of_two_decoders_train_two_jobs_in_one_group_on_two_cpus(sha
         init={"encoder": str(tmp_path / "first" / "checkpoints" / "final.safetensors")},
     )
     resources = Resources(workers=2, loading=Loading(decoders=2))
-    fit_together([first, second], resources=resources, scratch=tmp_path / "ray")
+    broken = replace(make_job(shards, tmp_path / "broken", batch_size=1024), name="finetune/fold-2")
+    (problem,) = fit_together([broken, first, second], resources=resources, scratch=tmp_path / "ray")
+    assert problem.path == str(tmp_path / "broken")
+    assert problem.message.startswith("finetune/fold-2 failed: an epoch takes 96 of the 96 frames")
+    assert not (tmp_path / "broken" / "result.json").exists()
     told = json.loads((second.folder / "metrics.jsonl").read_text().splitlines()[0])
     assert "100 % of the network's values" in told["started_from"][0]
     for job in (first, second):

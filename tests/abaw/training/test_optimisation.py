@@ -4,14 +4,18 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from abaw.models.vit import VitConfig
 from abaw.systems.multitask import MultiTask
 from abaw.training.optimisation import (
     MovingAverage,
     Optimisation,
+    accumulation,
     learning_rate,
     make_optimiser,
+    precision_on,
     set_learning_rate,
     total_steps,
 )
@@ -73,3 +77,25 @@ def test_sgd_has_its_momentum_and_adamw_its_betas():
     adamw = make_optimiser(micro(), Optimisation(betas=(0.9, 0.999)))
     assert isinstance(adamw, torch.optim.AdamW)
     assert {group["betas"] for group in adamw.param_groups} == {(0.9, 0.999)}
+
+
+@given(batch=st.integers(1, 4096), world=st.integers(1, 9), most=st.integers(0, 600))
+def test_a_batch_is_kept_by_as_few_micro_batches_as_memory_allows(batch, world, most):
+    settings = Optimisation(batch_size=batch, micro_batch=most)
+
+    def fits(parts):
+        whole, rest = divmod(batch, parts)
+        return rest == 0 and whole >= world and (not most or math.ceil(whole / world) <= most)
+
+    possible = [parts for parts in range(1, batch + 1) if fits(parts)]
+    if possible:
+        assert accumulation(settings, world=world) == possible[0]
+    else:
+        with pytest.raises(ValueError, match=f"batch_size {batch} cannot be split for {world} workers"):
+            accumulation(settings, world=world)
+
+
+def test_precision_is_chosen_by_the_device_unless_it_is_given():
+    cpu = torch.device("cpu")
+    assert precision_on(cpu, "auto") == "fp32"
+    assert precision_on(cpu, "fp16") == "fp16"

@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 from abaw.models.dan import Dan
+from abaw.models.iresnet import IResNet50
 from abaw.models.mae import MaeConfig
 from abaw.models.vit import VitConfig
 from abaw.problems import BadInput
@@ -140,6 +141,39 @@ def test_dan_comes_in_whole_and_gives_its_trunk_to_a_resnet(tmp_path):
     assert torch.equal(trunk.layer3[1].conv2.weight, published["features.6.1.conv2.weight"])
     assert torch.equal(trunk.bn1.running_var, published["features.1.running_var"])
     assert "cat_head3.ca.attention.0.weight" in report.left_over
+
+
+def test_an_ir50_of_face_recognition_comes_in_whole_and_its_output_layer_is_left_over(tmp_path):
+    published = ir50_layout()
+    torch.save(published, tmp_path / "ir50_ms1m.pth")
+    trunk = IResNet50()
+    report = load_start([trunk], str(tmp_path / "ir50_ms1m.pth"))
+    assert (report.share, report.missing) == (1.0, ())
+    assert set(report.left_over) == {"output_layer.3.weight", "output_layer.3.bias"}
+    assert torch.equal(trunk.stages[1][0].shortcut[0].weight, published["body.3.shortcut_layer.0.weight"])
+    assert torch.equal(trunk.stages[3][2].residual[3].weight, published["body.23.res_layer.3.weight"])
+    assert torch.equal(trunk.stem[2].weight, published["input_layer.2.weight"])
+
+
+def ir50_layout():
+    """The tensors of an IR-50 as face recognition publishes it: 24 blocks numbered throughout, a layer behind them."""
+    shapes = {"input_layer.0.weight": (64, 3, 3, 3), "input_layer.2.weight": (64,), **norm("input_layer.1", 64)}
+    before, number = 64, 0
+    for width, blocks in ((64, 3), (128, 4), (256, 14), (512, 3)):
+        for _ in range(blocks):
+            block = f"body.{number}.res_layer"
+            shapes |= {f"{block}.1.weight": (width, before, 3, 3), f"{block}.2.weight": (width,)}
+            shapes |= {
+                f"{block}.3.weight": (width, width, 3, 3),
+                **norm(f"{block}.0", before),
+                **norm(f"{block}.4", width),
+            }
+            if before != width:
+                shapes |= {f"body.{number}.shortcut_layer.0.weight": (width, before, 1, 1)}
+                shapes |= norm(f"body.{number}.shortcut_layer.1", width)
+            before, number = width, number + 1
+    shapes |= {"output_layer.3.weight": (512, 512 * 49), "output_layer.3.bias": (512,)}
+    return {name: torch.rand(shape) if shape else torch.tensor(7) for name, shape in shapes.items()}
 
 
 def dan_layout():

@@ -1,12 +1,17 @@
 """What an interrupted training goes on from: whole checkpoints, the one before a broken one, and a full disk."""
 
+import resource
 import shutil
 
 import pytest
 import torch
+from upath import UPath
 
+from abaw.data.storage import as_path, file_sizes
 from abaw.models.vit import VitConfig
+from abaw.problems import BadInput
 from abaw.systems.multitask import MultiTask
+from abaw.training.away import Away, away_for
 from abaw.training.checkpoints import Position
 from abaw.training.optimisation import Optimisation
 from abaw.training.states import States
@@ -107,5 +112,54 @@ def test_a_disk_that_cannot_be_written_costs_a_checkpoint_and_no_run(two, caplog
     assert states.load(make_stepper(seed=1)) == Position(epoch=2, step=0)
 
 
+@pytest.mark.parametrize("broken", ["model.safetensors", "state.pt"])
+def test_a_disk_that_is_full_in_the_middle_of_a_file_costs_a_checkpoint_and_no_run(two, broken, caplog):
+    states, stepper = two
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((states.last / broken).stat().st_size // 2 + 2**16, before[1]))
+    try:
+        states.save(stepper, Position(epoch=3, step=0))
+        states.wait()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "was not written" in caplog.text
+    assert sorted(path.name for path in states.last.parent.iterdir()) == ["last", "last.old"]
+    assert states.load(make_stepper(seed=1)) == Position(epoch=2, step=0)
+
+
 def test_no_checkpoint_is_no_position(tmp_path):
     assert States(tmp_path).load(make_stepper()) is None
+
+
+def test_a_checkpoint_comes_back_to_an_empty_disk(s3_bucket, tmp_path):
+    stepper, away = moved(make_stepper()), away_for(f"{s3_bucket}/states", tmp_path / "run" / "finetune-1")
+    states = States(tmp_path / "here", away=away)
+    for step in range(3):
+        states.save(stepper, Position(epoch=1, step=step))
+    states.wait()
+    fresh = make_stepper(seed=1)
+    again = away_for(f"{s3_bucket}/states", tmp_path / "run" / "finetune-1")
+    assert States(tmp_path / "elsewhere", away=again).load(fresh) == Position(epoch=1, step=2)
+    assert_equal(stepper, fresh)
+    files = file_sizes(as_path(f"{s3_bucket}/states/run/finetune-1"))
+    assert len(files) == 1 + 2 * 3, files  # last.json, and two checkpoints of three files
+    (broken,) = [name for name in files if name.endswith("state.pt") and name.split("/")[0] in _last(again)]
+    (again.folder / broken).write_bytes(b"half")
+    assert States(tmp_path / "elsewhere", away=again).load(make_stepper(seed=1)) == Position(epoch=1, step=1)
+
+
+def _last(away):
+    return (away.folder / "last.json").read_text().split('"')[1]
+
+
+def test_a_place_that_cannot_be_reached_costs_a_copy_and_is_never_taken_for_an_empty_one(tmp_path):
+    nobody = {"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"retries": {"max_attempts": 1}}}
+    told, away = [], Away(UPath("s3://abaw/x", **nobody))
+    states = States(tmp_path, told.append, away=away)
+    states.save(make_stepper(), Position(epoch=0, step=1))
+    states.wait()
+    (line,) = told
+    assert "was not copied (s3://abaw/x: cannot be reached" in line
+    assert States(tmp_path).load(make_stepper()) == Position(epoch=0, step=1)
+    with pytest.raises(BadInput, match="cannot be reached"):
+        States(tmp_path / "elsewhere", away=away).load(make_stepper())

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from abaw.data.detectors.weights import Weights
 
-FIVE_POINTS = ("right eye", "left eye", "nose", "right mouth corner", "left mouth corner")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Face:
@@ -25,7 +23,7 @@ class Face:
     box: tuple[float, float, float, float]
     """Left, top, right, bottom."""
     points_52: NDArray[np.float32]
-    """x and y of `FIVE_POINTS`; an eye is its middle."""
+    """x and y of right eye, left eye, nose, right and left corner of the mouth; an eye is its middle."""
     score: float
     """How sure the detector is, 0 to 1; 1 where it does not say."""
     key_points: Mapping[str, NDArray[np.float32]]

@@ -49,6 +49,7 @@ def test_every_face_of_a_picture_is_found_and_none_where_none_is(detector, astro
     assert detector.detect(np.zeros((120, 160, 3), np.uint8)) == []
 
 
+@pytest.mark.slow
 def test_faces_of_the_embedded_data_set_are_found(detector):
     clips = plan_videos(videos=5, test_videos=1, frames=8, seed=3)
     found = 0

@@ -1,0 +1,10 @@
+"""Passwords in URLs, such as a database's, are not written down: neither in run folders nor in messages."""
+
+import re
+
+_PASSWORD = re.compile(r"(://[^\s:/@\"']*):[^\s/@\"']+@")
+
+
+def without_passwords(text: str) -> str:
+    """The text with *** in the place of every password in a URL: `postgresql://team:***@host/study`."""
+    return _PASSWORD.sub(r"\1:***@", text)
