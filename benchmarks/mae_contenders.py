@@ -26,7 +26,9 @@ class Inputs:
 
 
 class Contender:
-    """A network, its loss and its optimiser."""
+    """A network, its loss and its optimiser; `bf16` says whether a step runs under bf16 autocast."""
+
+    bf16 = False
 
     def __init__(self, network: nn.Module, loss: Callable[[Inputs], Tensor], **adamw: Any) -> None:
         self.network, self.loss = network, loss
@@ -34,9 +36,8 @@ class Contender:
         self.optimiser = torch.optim.AdamW(trained, lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05, **adamw)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """The loss, in the precision of the device."""
-        device = inputs.images.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        """The loss, in the precision of a step."""
+        with torch.autocast(inputs.images.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(inputs)
 
     def step(self, inputs: Inputs) -> None:

@@ -3,8 +3,9 @@
 A step is forward, backward and AdamW on normalised images that lie on the device. All contenders start from our
 weights, get the same images and the same masks, and must give the same loss. Each runs as its users run it: the others
 as their documentation shows, with the AdamW that torch gives when nothing is asked for; ours with `fused=True`, as
-`abaw.training.optimisation` makes it. On a GPU all run under bf16 autocast. They take turns, and a figure is the median
-over the rounds: what else the machine does meets all of them.
+`abaw.training.optimisation` makes it. All run in one precision: bf16 autocast where the device multiplies matrices of
+bf16 in hardware (GPUs, processors with AMX), else float32. They take turns, and a figure is the median over the rounds:
+what else the machine does meets all of them.
 
 The others are not among our dependencies; install them beside them, in a folder of their own:
 
@@ -81,7 +82,7 @@ CASES = {
 }
 
 
-def make(case: Case, device: str, *, compile_too: bool) -> tuple[dict[str, Contender], Inputs]:
+def make(case: Case, device: str, *, bf16: bool, compile_too: bool) -> tuple[dict[str, Contender], Inputs]:
     """The contenders with equal weights, and the inputs of every step."""
     torch.manual_seed(0)
     config = MaeConfig(encoder=VitConfig(size=case.size), loss="l2")
@@ -91,6 +92,7 @@ def make(case: Case, device: str, *, compile_too: bool) -> tuple[dict[str, Conte
         contenders[COMPILED] = compiled(network)
     for contender in contenders.values():
         contender.network.to(device)
+        contender.bf16 = bf16
     keep_BK, masked_BM = random_masks(case.batch, 196, config.mask_ratio, torch.Generator().manual_seed(0))
     images = torch.randn(case.batch, 3, 224, 224, device=device)
     return contenders, Inputs(images=images, keep_BK=keep_BK.to(device), masked_BM=masked_BM.to(device))
@@ -116,10 +118,10 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - started
 
 
-def matrix_product(device: str) -> Callable[[], object]:
+def matrix_product(device: str, *, bf16: bool) -> Callable[[], object]:
     """One product of two square matrices, in the precision of the steps."""
     one, other = torch.randn(2, SIDES[device], SIDES[device], device=device)
-    if device == "cuda":
+    if bf16:
         one, other = one.bfloat16(), other.bfloat16()
     return lambda: one @ other
 
@@ -147,12 +149,13 @@ def kinds_of_time(contender: Contender, inputs: Inputs, device: str) -> dict[str
     return {kind: round(time / total, 3) for kind, time in sorted(spent.items(), key=lambda item: -item[1])}
 
 
-def measure(case: Case, device: str, rounds: int, *, compile_too: bool) -> dict[str, Any]:
+def measure(case: Case, device: str, rounds: int, *, bf16: bool, compile_too: bool) -> dict[str, Any]:
     """All figures of one case."""
-    contenders, inputs = make(case, device, compile_too=compile_too)
+    contenders, inputs = make(case, device, bf16=bf16, compile_too=compile_too)
     loss, gap = agreeing_loss({name: one for name, one in contenders.items() if name != COMPILED}, inputs)
     work = {name: flops(one, inputs) for name, one in contenders.items() if name != COMPILED}
-    turns = {name: turn(one, inputs, case.steps) for name, one in contenders.items()} | {MATRIX: matrix_product(device)}
+    turns = {name: turn(one, inputs, case.steps) for name, one in contenders.items()}
+    turns[MATRIX] = matrix_product(device, bf16=bf16)
     for first in (*turns.values(), *turns.values()):
         first()
     taken: dict[str, list[float]] = {name: [] for name in turns}
@@ -266,6 +269,7 @@ def page(figures: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=["bf16", "fp32"], help="without it, bf16 where the hardware has it")
     parser.add_argument("--sizes", nargs="+", choices=["tiny", "base"], default=["tiny", "base"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="time ours under torch.compile too")
@@ -273,15 +277,20 @@ def main() -> None:
     arguments = parser.parse_args()
     if absent := [name for name in (HUGGING, LIGHTLY) if importlib.util.find_spec(name) is None]:
         sys.exit(f"{' and '.join(absent)} cannot be imported. Install them as the head of {__file__} says.")
+    matrix_units = arguments.device == "cuda" or torch.cpu._is_amx_tile_supported()
+    bf16 = (arguments.precision or ("bf16" if matrix_units else "fp32")) == "bf16"
     cases = [case for case in CASES[arguments.device] if case.size in arguments.sizes]
     figures = {
         "command": f"python benchmarks/models.py {' '.join(sys.argv[1:])}",
         "machine": machine(arguments.device),
-        "precision": "bf16 autocast" if arguments.device == "cuda" else "float32",
+        "precision": "bf16 autocast" if bf16 else "float32",
         "rounds": arguments.rounds,
         "side": SIDES[arguments.device],
         "commit": commit(),
-        "cases": [measure(case, arguments.device, arguments.rounds, compile_too=arguments.compile) for case in cases],
+        "cases": [
+            measure(case, arguments.device, arguments.rounds, bf16=bf16, compile_too=arguments.compile)
+            for case in cases
+        ],
     }
     print(json.dumps(figures | {"targets": targets(figures["cases"]), "accounts": accounts(figures["cases"])}))
     if arguments.write:

@@ -1,7 +1,10 @@
 """Do the tests notice when the code is broken? Mutants of cosmic-ray, each tried against the tests of its module.
 
     make mutants                                    every module; writes docs/mutants.md
-    python tests/mutants.py platform/abaw/folds.py  that module alone; writes nothing
+    python tests/mutants.py platform/abaw/folds.py  that module alone
+
+What was found of a module is kept in .mutants.json, and found again only when the module or its tests have changed: a
+run that was ended goes on where it was.
 
 A mutant is a module with one operator, number, condition, loop, decorator or exception changed. Of each place and kind
 of change one is drawn, with a fixed seed; changes of annotations are none. A mutant is killed when a test fails; also
@@ -14,6 +17,7 @@ import argparse
 import ast
 import contextlib
 import difflib
+import hashlib
 import importlib
 import json
 import os
@@ -34,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "mutants.md"
+PAGE, KEPT = ROOT / "docs" / "mutants.md", ROOT / ".mutants.json"
 SOURCES = ("platform", "leaderboard", "experiments", "tests")
 LEADERBOARD, POSTPROCESS = "tests/leaderboard/test_", "tests/abaw/postprocess/test_"
 READING = tuple(LEADERBOARD + name + ".py" for name in ("malformed", "submissions", "templates", "corpus"))
@@ -202,6 +206,13 @@ def _change(source: str, changed: str) -> str:
     return "\n".join(f"    {line}" for line in list(lines)[2:])
 
 
+def key_of(tree: Path, name: str) -> str:
+    """What the outcome of a module hangs on: its source, its tests, and how they are tried."""
+    tests = sorted({test.partition("::")[0] for test in MODULES[name]})
+    texts = [(tree / path).read_bytes() for path in (name, *tests, "tests/mutants.py")]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
+
+
 def page_of(found: dict[str, Counter[str]]) -> str:
     """The page: what was killed, module by module."""
     every = sum(found.values(), Counter())
@@ -250,7 +261,10 @@ def main() -> None:
         shutil.copy(ROOT / "pyproject.toml", tree)
         found = {}
         for name in asked or MODULES:
-            found[name] = try_module(tree, name)
+            kept = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
+            key = key_of(tree, name)
+            found[name] = Counter(kept[key]) if key in kept else try_module(tree, name)
+            KEPT.write_text(json.dumps(kept | {key: found[name]}, indent=0))
             print(_row(name, found[name]), end="", flush=True)
     if not asked:
         PAGE.write_text(page_of(found))
