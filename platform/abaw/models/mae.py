@@ -171,7 +171,11 @@ def last_tokens(block: Block, tokens_BLE: Tensor, count: int) -> Tensor:
     query = linear(normal_BLE[:, -count:], query_weight, query_bias).view(batch, count, *heads).transpose(1, 2)
     key_value = linear(normal_BLE, key_value_weight, key_value_bias).view(batch, tokens, 2, *heads)
     key, value = key_value.permute(2, 0, 3, 1, 4)
-    mixed = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    if attention.fused_attn:
+        mixed = scaled_dot_product_attention(query, key, value)
+    else:  # see `unfuse_attention`
+        mixed = (attention.scale * query @ key.transpose(2, 3)).softmax(dim=-1) @ value
+    mixed = mixed.transpose(1, 2).flatten(2)
     asked = tokens_BLE[:, -count:] + attention.proj(mixed)
     result: Tensor = asked + block.mlp(block.norm2(asked))
     return result

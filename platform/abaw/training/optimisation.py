@@ -55,8 +55,9 @@ class Optimisation:
     augmentation: Augmentation = Augmentation()
     """How images are changed, at random in training and as `views` says in evaluation."""
     precision: Precision = "auto"
-    """auto: bf16 on accelerators that compute in it, else fp32 (on two CPU cores bf16 was three times slower). fp16
-    scales the loss, so that small gradients do not round to 0; the scale is found while training."""
+    """auto: bf16 on GPUs that compute in it, else fp32. On processors with AMX, bf16 takes less than half as long from
+    ViT-Tiny on (docs/models-speed-cpu.md). fp16 scales the loss, so that small gradients do not round to 0; the scale
+    is found while training."""
     compile: bool = False
     """Run the blocks of Vision Transformers under torch.compile: the first step takes a minute or more, others less."""
     deterministic: bool = False

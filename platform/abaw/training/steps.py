@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from abaw.models.vit import unfuse_attention
 from abaw.systems.system import System
 from abaw.training.guard import Guard
 from abaw.training.optimisation import (
@@ -40,6 +41,8 @@ class Stepper:
             system.compile_blocks()
         self.parallel = worker.parallel(system)
         self.precision = precision_on(worker.device, settings.precision)
+        if worker.device.type == "cpu" and self.precision in HALVES:
+            unfuse_attention(system)
         self.scaler = torch.amp.GradScaler(worker.device.type, enabled=self.precision == "fp16")
         self.guard = Guard()
 

@@ -15,7 +15,7 @@ from abaw.models.mae import (
     sine_cosine_positions,
     unpatchify,
 )
-from abaw.models.vit import VitConfig, encode_visible, to_pixels
+from abaw.models.vit import VitConfig, encode_visible, to_pixels, unfuse_attention
 
 SMALL = MaeConfig(
     encoder=VitConfig(size="micro", image_size=64), decoder_width=32, decoder_depth=1, decoder_heads=4, mask_ratio=0.75
@@ -50,6 +50,24 @@ def test_rebuilt_images_keep_what_was_visible_and_undo_the_normalisation():
             true = before[image, patch]
             expected = predicted[image, place] * math.sqrt(true.var().item() + 1e-6) + true.mean()
             assert torch.allclose(rebuilt[image, patch], expected, atol=1e-12)
+
+
+def test_attention_gives_the_same_loss_and_gradient_as_products_and_a_softmax():
+    torch.manual_seed(0)
+    network = MaskedAutoencoder(SMALL).double()
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    masks = random_masks(2, 16, 0.75, torch.Generator().manual_seed(1))
+
+    def found():
+        network.zero_grad()
+        network.loss(images, *masks).backward()
+        return [value.grad.clone() for value in network.parameters() if value.grad is not None]
+
+    fused = found()
+    unfuse_attention(network)
+    assert not network.decoder[-1].attn.fused_attn
+    for one, other in zip(fused, found(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_blocks_start_from_xaviers_uniform_weights():

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from timm.layers import Attention
 
 from abaw import runs
 from abaw.models.vit import VitConfig
@@ -39,6 +40,13 @@ def test_half_precision_learns_and_resumes_bit_for_bit(shards, make_job, tmp_pat
     training.states.wait()
     run_job(killed, Worker())
     assert all(torch.equal(value, final(killed)[name]) for name, value in final(whole).items())
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("fp32", True), ("bf16", False), ("fp16", False)])
+def test_attention_is_fused_on_a_cpu_in_single_precision_alone(precision, fused):
+    system = MultiTask(encoder=VitConfig(size="micro", image_size=32)).build()
+    Stepper(system, Optimisation(batch_size=4, precision=precision), seed=0, worker=Worker())
+    assert [part.fused_attn for part in system.modules() if isinstance(part, Attention)] == [fused] * 2
 
 
 def half_stepper():
