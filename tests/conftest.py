@@ -1,7 +1,12 @@
-"""What all tests share: one small local Ray, started when the first test asks for it."""
+"""What all tests share: a small Ray, an S3 server, a PostgreSQL; each starts when a test first asks for it."""
 
 import os
+import shutil
 import socket
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
 # Networks here are tiny: a second thread of OpenMP would mostly wait, and it waits by spinning.
@@ -21,6 +26,9 @@ os.environ |= {
 from importlib.resources import files
 
 import pytest
+
+POSTGRES_PORT = "5433"
+"""Part of the name of the server's socket; it listens on no network."""
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +56,42 @@ def s3_bucket():
     s3fs.S3FileSystem().mkdir("abaw")
     yield "s3://abaw"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of its own, on a socket in a folder of its own; a call makes a database: its URL."""
+    import psycopg
+
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert programs, "no PostgreSQL; on Debian: apt install postgresql"
+    # PostgreSQL refuses to run as root, as which some containers run tests.
+    user = "postgres" if os.getuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="abaw-postgres-"))
+    if user:
+        shutil.chown(folder, user)
+    options = f"-k {folder} -p {POSTGRES_PORT} -c listen_addresses= -c fsync=off"
+
+    def call(name, *arguments):
+        subprocess.run(
+            [programs[-1] / name, *map(str, arguments)], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
+
+    call("initdb", "-D", folder / "data", "-U", "abaw", "-A", "trust")
+    call("pg_ctl", "-D", folder / "data", "-w", "-t", "200", "-l", folder / "log", "-o", options, "start")
+    numbers = count()
+
+    def make():
+        name = f"abaw{next(numbers)}"
+        with psycopg.connect(
+            host=str(folder), port=POSTGRES_PORT, user="abaw", dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql+psycopg://abaw@/{name}?host={folder}&port={POSTGRES_PORT}"
+
+    yield make
+    call("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

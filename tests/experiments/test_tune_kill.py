@@ -22,7 +22,7 @@ def command(folder, *options):
 
 
 def states(folder):
-    """The state of each trial by number; nothing while there is no study. Only reads: the study is its driver's alone."""
+    """The state of each trial by number; none while there is no study. Only reads: the study is its driver's."""
     path = folder / NAME / "tune" / "finetune" / "study.db"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:

@@ -1,12 +1,7 @@
 """A small world in the organisers' forms: a multi-task template, its truth, and prediction tables that lack crops."""
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,46 +21,6 @@ if TYPE_CHECKING:
 MTL = TRACKS["mtl"]
 AU = MTL.task("au")
 Table = Callable[..., pa.Table]
-
-
-PORT = "5433"
-"""Part of the name of the server's socket; it listens on no network."""
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server of its own, on a socket in a folder of its own; a call makes a database: its URL."""
-    import psycopg
-
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    assert programs, "no PostgreSQL; on Debian: apt install postgresql"
-    # PostgreSQL refuses to run as root, as which some containers run tests.
-    user = "postgres" if os.getuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="abaw-postgres-"))
-    if user:
-        shutil.chown(folder, user)
-    options = f"-k {folder} -p {PORT} -c listen_addresses= -c fsync=off"
-
-    def call(name: str, *arguments: object) -> None:
-        subprocess.run(
-            [programs[-1] / name, *map(str, arguments)], user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL
-        )
-
-    call("initdb", "-D", folder / "data", "-U", "abaw", "-A", "trust")
-    call("pg_ctl", "-D", folder / "data", "-w", "-t", "200", "-l", folder / "log", "-o", options, "start")
-    numbers = count()
-
-    def make() -> str:
-        name = f"board{next(numbers)}"
-        with psycopg.connect(
-            host=str(folder), port=PORT, user="abaw", dbname="postgres", autocommit=True
-        ) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql+psycopg://abaw@/{name}?host={folder}&port={PORT}"
-
-    yield make
-    call("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

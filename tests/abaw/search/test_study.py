@@ -14,17 +14,18 @@ from abaw.search.study import CUT_OFF, REASON, complete, cut_off, ended, open_st
 SPACE = {"lr": Float(low=1e-4, high=1e-2, log=True), "depth": Int(low=1, high=4), "pool": Choice(("mean", "token"))}
 
 
-def study_at(path, **options):
-    return open_study("demo/finetune", f"sqlite:///{path}", seed=0, **{"config": 1, "resume": False, **options})
+def study_at(url, **options):
+    return open_study("demo/finetune", url, seed=0, **{"config": 1, "resume": False, **options})
 
 
-@pytest.fixture
-def url(tmp_path):
-    return tmp_path / "study.db"
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request, tmp_path):
+    """A database that is empty."""
+    return request.getfixturevalue("postgres")() if request.param == "postgresql" else f"sqlite:///{tmp_path}/study.db"
 
 
-def name_of_study(name, path):
-    return open_study(name, f"sqlite:///{path}", config=1, seed=0, resume=False).study_name
+def name_of_study(name, url):
+    return open_study(name, url, config=1, seed=0, resume=False).study_name
 
 
 def searcher_on(study, *, said=None, at_once=8, **budget):
@@ -133,8 +134,8 @@ def test_opposite_points_differ_in_every_name_and_lie_in_the_space():
     assert high == {"lr": 1e-2, "depth": 4, "pool": "token"}
 
 
-def test_a_study_proposes_from_what_it_was_told(tmp_path):
-    study = study_at(tmp_path / "study.db")
+def test_a_study_proposes_from_what_it_was_told(url):
+    study = study_at(url)
     for _ in range(30):
         trial = study.ask()
         x = trial.suggest_float("x", -10, 10)
