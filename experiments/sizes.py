@@ -31,7 +31,7 @@ MICRO = VitConfig(size="micro", image_size=SIDE, stem="conv")
 EMBEDDED = ("mtl", "expr", "au", "va", "lsd")
 """Tracks whose labels the embedded faces have."""
 FACES = FacesConfig(videos=160, frames=40, test_videos=5, pool_people=100, pool_frames=40, lsd_people=50)
-DEBUG_FACES = FacesConfig(videos=12, frames=30, test_videos=4, pool_people=4, pool_frames=24, lsd_people=3)
+DEBUG_FACES = FacesConfig(videos=12, frames=30, test_videos=4, pool_people=4, pool_frames=24, lsd_people=7)
 ONE_PASS_VA = {
     "system": MultiTask(track="va", encoder=MICRO, pool="spatial"),
     "passes": (),
