@@ -7,11 +7,11 @@ becomes of it, also when the server is killed.
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Engine, select, update
 
-from leaderboard.schema import AUDIT, Audit, add, read
+from leaderboard.schema import AUDIT, Audit, add, now, read
 from leaderboard.store import reading
 
 TOGETHER = timedelta(minutes=1)
@@ -37,12 +37,12 @@ class Happening:
 
 def record(engine: Engine, happening: Happening) -> None:
     """Log it, or count it with its like of the last minute."""
-    now = _now()
+    at = now()
     alike = [AUDIT.c[name] == value for name, value in vars(happening).items()]
     with engine.begin() as connection:
-        same = select(AUDIT.c.id).where(*alike, AUDIT.c.upload.is_(False), AUDIT.c.at >= now - TOGETHER).limit(1)
+        same = select(AUDIT.c.id).where(*alike, AUDIT.c.upload.is_(False), AUDIT.c.at >= at - TOGETHER).limit(1)
         if (found := connection.scalar(same)) is None:
-            add(connection, AUDIT, Audit(at=now, **vars(happening)))
+            add(connection, AUDIT, Audit(at=at, **vars(happening)))
         else:
             connection.execute(update(AUDIT).where(AUDIT.c.id == found).values(times=AUDIT.c.times + 1))
 
@@ -55,12 +55,12 @@ def start_upload(engine: Engine, happening: Happening, *, most: int) -> tuple[in
         allowed (0 where one is).
     """
     with engine.begin() as connection:  # waits for the store's lock: what another upload writes meanwhile is older
-        now = _now()
-        own = select(AUDIT.c.at).where(AUDIT.c.team == happening.team, AUDIT.c.upload, AUDIT.c.at > now - DAY)
+        at = now()
+        own = select(AUDIT.c.at).where(AUDIT.c.team == happening.team, AUDIT.c.upload, AUDIT.c.at > at - DAY)
         recent = list(connection.scalars(own.order_by(AUDIT.c.at.desc()).limit(most)))
         if len(recent) >= most:
-            return None, math.ceil((recent[-1] + DAY - now).total_seconds())
-        return add(connection, AUDIT, Audit(at=now, upload=True, **vars(happening) | {"outcome": STARTED})), 0
+            return None, math.ceil((recent[-1] + DAY - at).total_seconds())
+        return add(connection, AUDIT, Audit(at=at, upload=True, **vars(happening) | {"outcome": STARTED})), 0
 
 
 def finish_upload(engine: Engine, row: int, outcome: str) -> None:
@@ -73,7 +73,3 @@ def happenings(engine: Engine) -> list[Audit]:
     """The whole log, oldest first."""
     with reading(engine) as connection:
         return read(connection, Audit, select(AUDIT).order_by(AUDIT.c.id))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

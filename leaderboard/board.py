@@ -16,15 +16,13 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from abaw.tracks import Task, Track
-from leaderboard.ranking import ranked, unranked
+from leaderboard.ranking import is_withheld, ranked, shows_private, unranked
 from leaderboard.schema import Entry, Rules
 from leaderboard.store import count_entries, open_store, rules_of
-from leaderboard.tuning import WAYS, is_hidden, total
+from leaderboard.tuning import AT_REVEAL, WAYS, is_hidden, total, way_text
 
 SHOWN_REASONS = 20
 """Reasons of an invalid entry that are printed below a board."""
-AT_REVEAL = "at reveal"
-"""Instead of a number that is not shown before the reveal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ class Row:
     """After the reveal, what the board showed before."""
     withheld: bool
     """The Ladder rule keeps the score from being shown."""
-    tuning: Mapping[str, Mapping[str, float]] | None
+    tuning: Mapping[str, Mapping[str, float | None]] | None
     """Untuned, in-sample and cross-fitted score of what was tuned, by task or track."""
     tuning_hidden: bool = False
     """There are such scores, and they are not shown before the reveal: they may count private videos."""
@@ -185,7 +183,8 @@ def _extra_columns(board: Sequence[Row], track: Track) -> dict[str, dict[str, st
 
 def tuned_text(row: Row, track: Track, way: str) -> str:
     """One of the three scores of what was tuned, as boards show it; empty where nothing was."""
-    return AT_REVEAL if row.tuning_hidden else _number((total(row.tuning, track) or {}).get(way))
+    found = total(row.tuning, track)
+    return AT_REVEAL if row.tuning_hidden else way_text(found[way]) if found else ""
 
 
 def _number(value: float | None) -> str:
@@ -194,8 +193,7 @@ def _number(value: float | None) -> str:
 
 def _row(entry: Entry, rules: Rules, rank: int | None, score: float | None) -> Row:
     """The entry with the rank and score that the rules show now (`leaderboard.ranking`), and what belongs to them."""
-    revealed = rules.revealed_at is not None and entry.private_score is not None
-    hidden = bool(entry.withheld) and rules.revealed_at is None
+    revealed, hidden = shows_private(entry, rules), is_withheld(entry, rules)
     metrics = entry.private_metrics if revealed else entry.metrics
     intervals = entry.private_intervals if revealed else entry.intervals
     keeps = bool(entry.tuning) and is_hidden(rules, withheld=hidden)

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, Track, get_track
 from leaderboard import board, store
+from leaderboard.terminal import print_table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from sqlalchemy import Engine
 
     from leaderboard.compare import Comparison, Contender
     from leaderboard.schema import Rules
 
-PLAIN_WIDTH = 200
-"""Columns of a table that is printed to a file or a pipe, where nothing says how wide it may be."""
 SHOWN_ENTRIES = 20
 """Ranked entries of a track that `show` prints, and as many others; --top says another number, --json has them all."""
 SHOWN_VIDEOS = 10
@@ -65,11 +63,9 @@ def compare(arguments: Namespace) -> int:
     names = [arguments.first, *arguments.others]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise refuse(repeated[0], "is given more than once; name each entry once")
-    found = compare_entries(track, [_contender(name, track, arguments) for name in names])
-    ranked = 0
-    if not all(map(_is_submission, names)):
-        engine = store.open_store(arguments.store, create=False)
-        ranked = len(ranking(engine, track.name, store.rules_of(engine, track.name)))
+    engine = None if all(map(_is_submission, names)) else store.open_store(arguments.store, create=False)
+    found = compare_entries(track, [_contender(name, track, engine, arguments.truth) for name in names])
+    ranked = len(ranking(engine, track.name, store.rules_of(engine, track.name))) if engine else 0
     caution = warning(len(found), ranked)
     if arguments.json:
         plain = {"track": track.name, "comparisons": [one.as_json() for one in found], "caution": caution}
@@ -89,13 +85,13 @@ def rules(arguments: Namespace) -> int:
 
     track = get_track(arguments.track)
     given = {"private_share": arguments.private, "step": arguments.step, "most": arguments.limit}
-    if any(value is not None for value in given.values()):
-        if arguments.private and of_stills(track):
-            raise refuse(f"rules of track {track.name}", "its images are stills: there are no videos to split")
+    sets = any(value is not None for value in given.values())
+    if arguments.private and of_stills(track):
+        raise refuse(f"rules of track {track.name}", "its images are stills: there are no videos to split")
+    engine = store.open_store(arguments.store, create=sets)
+    if sets:
         given["private_share"] = arguments.private or 0.0
-        engine = store.open_store(arguments.store, create=True)
         store.set_rules(engine, Rules(track=track.name, seed=arguments.seed, **given))
-    engine = store.open_store(arguments.store, create=False)
     print("\n".join(_rules_lines(store.rules_of(engine, track.name))))
     return 0
 
@@ -106,31 +102,36 @@ def reveal(arguments: Namespace) -> int:
     return show(arguments)
 
 
-def print_table(table: "RenderableType") -> None:
-    """Print a table as wide as the terminal, or as `PLAIN_WIDTH` where there is none."""
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, emoji=False).print(table)
-
-
 def _is_submission(name: str) -> bool:
     """Whether there is such a file, or a folder of one file a video: what else is there may be named as an entry is."""
     return Path(name).is_file() or any(Path(name).glob("*.txt"))
 
 
-def _contender(name: str, track: Track, arguments: Namespace) -> "Contender":
+def _contender(name: str, track: Track, engine: "Engine | None", truth: Path | None) -> "Contender":
     """A submission or prediction table of that path, else the entry of that name."""
-    from leaderboard.commands import note_counted
+    return _entry(name, track, engine) if engine and not _is_submission(name) else _file(name, track, truth)
+
+
+def _file(name: str, track: Track, truth: Path | None) -> "Contender":
+    """The submission or prediction table of that path."""
+    from leaderboard.commands import note_counted, tuning_of
+    from leaderboard.compare import Contender
+    from leaderboard.scoring import score_file
+
+    result = score_file(Path(name), track, truth)
+    note_counted(result, Path(name))
+    tuning = tuning_of(Path(name), track)
+    return Contender(name=name, counted=result.counted, tuning=tuning, tuned=tuning is not None)
+
+
+def _entry(name: str, track: Track, engine: "Engine") -> "Contender":
+    """The entry of that name."""
     from leaderboard.compare import Contender
     from leaderboard.per_video import from_json
-    from leaderboard.scoring import score_file
+    from leaderboard.ranking import is_withheld
     from leaderboard.split import visible
+    from leaderboard.tuning import is_hidden
 
-    if _is_submission(name):
-        result = score_file(Path(name), track, arguments.truth)
-        note_counted(result, Path(name))
-        return Contender(name=name, counted=result.counted)
-    engine = store.open_store(arguments.store, create=False)
     entry = store.entry_of(engine, track.name, name)
     if entry is None:
         raise refuse(name, f"no such file, and no entry of this name in track {track.name} of the store")
@@ -138,9 +139,11 @@ def _contender(name: str, track: Track, arguments: Namespace) -> "Contender":
     if not plain:
         why = f"{entry.status}, without a score" if entry.score is None else "of an older version, without counts"
         raise refuse(name, f"cannot be compared: it is {why}; submit it with --truth")
-    if entry.withheld and track_rules.revealed_at is None:
+    if is_withheld(entry, track_rules):
         raise refuse(name, "cannot be compared before the reveal: the Ladder rule withholds its score")
-    return Contender(name=name, counted=visible(from_json(track, plain), track_rules))
+    tuning = None if is_hidden(track_rules, withheld=False) else entry.tuning
+    counted = visible(from_json(track, plain), track_rules)
+    return Contender(name=name, counted=counted, tuning=tuning, tuned=bool(entry.tuning))
 
 
 def _print_comparison(one: "Comparison", track: Track, *, adjusted: bool) -> None:
@@ -150,6 +153,8 @@ def _print_comparison(one: "Comparison", track: Track, *, adjusted: bool) -> Non
     p = f"p = {one.p:.4f}" + (f", adjusted {one.adjusted_p:.4f}" if adjusted else "")
     print(f"{one.first} against {one.second}: {track.score} {one.score.first:.4f} and {one.score.second:.4f}")
     print(f"difference {one.score.difference:+.4f}, 95 % interval {ends}, {p}")
+    for side in one.tuned:
+        print(side)
     table = Table("metric")
     for heading in ("first", "second", "difference", "95 % interval"):
         table.add_column(heading, justify="right")

@@ -28,6 +28,7 @@ examples:
   leaderboard ensemble runs/*/test.parquet --track va --replay best.json --out test.parquet
   leaderboard export test.parquet --track expr --template EXPR_test_set_release.txt --out expr.zip
   leaderboard soup epoch-*.safetensors --out soup.safetensors
+  leaderboard soup epoch-*.safetensors --out soup.safetensors --track va --greedy 'sh predict.sh {} {out}'
   leaderboard show --track mtl
   leaderboard compare "MAE, 5 folds" "MAE, smoothed" --track mtl
   leaderboard compare a.txt b.txt --track va --truth VA_Estimation_Challenge/Validation_Set
@@ -159,7 +160,8 @@ def _submit(command: argparse.ArgumentParser) -> None:
     out = "folder of the official file and its manifest (a submission file stays where it is; tables: submissions)"
     command.add_argument("--out", type=Path, metavar="FOLDER", help=out)
     command.add_argument("--overwrite", action="store_true", help="replace the entry of this name and its files")
-    tuning = "what a search wrote (found beside a table as smoothing.json): untuned, in-sample and cross-fitted scores"
+    tuning = "what a search wrote (found beside a table as smoothing.json), or a greedy soup: untuned, in-sample and "
+    tuning += "cross-fitted scores"
     command.add_argument("--tuning", type=Path, metavar="FILE", help=tuning)
     _training(command)
     _store(command)

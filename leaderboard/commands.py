@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abaw.tracks import Track, get_track
+from leaderboard.terminal import print_table
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
 
     from leaderboard.scoring import Score
-
-PLAIN_WIDTH = 200
-"""Columns of a table that is printed to a file or a pipe, where nothing says how wide it may be."""
+    from leaderboard.tuning import Tuning
 
 
 def score(arguments: Namespace) -> int:
@@ -28,41 +27,39 @@ def score(arguments: Namespace) -> int:
     track = get_track(arguments.track)
     result = score_file(arguments.file, track, arguments.truth)
     note_counted(result, arguments.file)
-    tuning = _tuning(arguments.file, track)
+    tuning = tuning_of(arguments.file, track)
     if arguments.json:
         _print_json(result.as_json() | {"tuning": tuning})
     else:
         videos = f" in {result.videos:,} videos" if result.videos else ""
         sure = _interval_text(result, track.score)
         print(f"{track.title}: {track.score} {result.score:.4f}{sure} over {result.frames:,} frames{videos}")
-        _print(_metrics_table(result, track))
+        print_table(_metrics_table(result, track))
         _print_tuning(tuning)
         for fold, value in result.folds.items():
             print(f"fold {fold}: {track.score} {value:.4f}")
         if arguments.videos:
-            _print(_videos_table(result, track))
+            print_table(_videos_table(result, track))
     return 0
 
 
-def _tuning(file: Path, track: Track) -> dict[str, dict[str, float]] | None:
-    """The three scores of what was tuned, of a prediction table; None for a submission file."""
+def tuning_of(file: Path, track: Track) -> "Tuning | None":
+    """The three scores of what was tuned, of a prediction table or an exported file."""
+    from leaderboard.manifest import manifest_path
     from leaderboard.scoring import TABLE_SUFFIX
 
-    if file.suffix != TABLE_SUFFIX:
-        return None
-    import pyarrow.parquet as pq
+    if file.suffix != TABLE_SUFFIX and not manifest_path(file).is_file():
+        return None  # and Arrow is not imported
+    from leaderboard.tuned import file_tuning
 
-    from leaderboard.ensemble import recipe_in
-    from leaderboard.tuning import known_tuning
-
-    return known_tuning([file], recipe_in(pq.read_schema(file)), track)
+    return file_tuning(file, track)
 
 
 def validate(arguments: Namespace) -> int:
     """`leaderboard validate`: every reason why a file would be refused."""
     from leaderboard.reasons import SHOWN
     from leaderboard.templates import check, read_asked, size_text
-    from leaderboard.video_lists import VIDEO
+    from leaderboard.video_lists import NO_LENGTHS, VIDEO
 
     track = get_track(arguments.track)
     asked, shown = read_asked(arguments.template, track), None if arguments.all else SHOWN
@@ -74,7 +71,7 @@ def validate(arguments: Namespace) -> int:
     for warning in _warnings(rows, track, arguments):
         _note(f"warning: {arguments.file}: {warning}")
     if VIDEO in asked.columns:
-        _note(f"{arguments.template}: lists videos alone: how many lines each must have could not be checked")
+        _note(f"{arguments.template}: {NO_LENGTHS}")
     print(f"ok: {size_text(rows, track)}")
     return 0
 
@@ -253,7 +250,7 @@ def _videos_table(result: "Score", track: Track) -> "Table":
     return table
 
 
-def _print_tuning(tuning: dict[str, dict[str, float]] | None) -> None:
+def _print_tuning(tuning: "Tuning | None") -> None:
     if tuning:
         from leaderboard.tuning import told
 
@@ -296,9 +293,3 @@ def _note(text: str) -> None:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, allow_nan=False))
-
-
-def _print(table: "Table") -> None:
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False).print(table)

@@ -7,10 +7,10 @@ method (1979) over the comparisons that are asked for, and it is said how many a
 Legend: R resamples, V videos.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import comb
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ from abaw.metrics import BinaryCounts, Concordance, Confusion, Statistic, TrackS
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
 from leaderboard.per_video import Counted, by_source
+from leaderboard.tuning import AT_REVEAL, Tuning, total, ways_text
 
 SIGNIFICANT = 0.05
+SAME = 1e-4
+"""Scores this near are of the same frames: a submission file holds four decimals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,29 @@ class Contender:
 
     name: str
     counted: Sequence[Counted]
+    tuning: Tuning | None = None
+    """The three scores of what was tuned; None where nothing is known to be, and before the reveal."""
+    tuned: bool = False
+    """Also where the three scores wait for the reveal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Which score of a side was compared, where the side was tuned on labels."""
+
+    name: str
+    compared: Literal["in-sample", "as submitted"]
+    """in-sample: on the frames that the choice was made on. as submitted: it may be, which nothing tells."""
+    scores: Mapping[str, float | None] | None
+    """Untuned, in-sample and cross-fitted ranking score; None before the reveal of what may tell of private videos."""
+
+    def __str__(self) -> str:
+        """In words."""
+        which = "its in-sample score, which is too good"
+        if self.compared != "in-sample":
+            which = "its score as submitted, which is too good if it was tuned on these videos"
+        scores = ways_text(self.scores) if self.scores else f"three scores {AT_REVEAL}"
+        return f"{self.name} was tuned on labels ({scores}); compared is {which}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +84,8 @@ class Comparison:
     videos: dict[str, float]
     """What each video adds to the difference in score (with it minus without it), the largest first; a video that alone
     holds the labels of a task is left out."""
+    tuned: Sequence[Side] = ()
+    """The sides that were tuned on labels."""
 
     def as_json(self) -> dict[str, Any]:
         """The form that `leaderboard compare --json` prints."""
@@ -69,6 +97,7 @@ class Comparison:
             "adjusted_p": self.adjusted_p,
             "metrics": {name: _plain(one) for name, one in self.metrics.items()},
             "videos": self.videos,
+            "tuned": [asdict(side) for side in self.tuned],
         }
 
 
@@ -83,7 +112,7 @@ def compare(track: Track, contenders: Sequence[Contender]) -> list[Comparison]:
     if len(own) < 2:
         raise refuse(first.name, "an interval over videos needs two videos or more with labels")
     _check_pairs(track, own, others)
-    found = [_compare(track, first.name, own, other) for other in others]
+    found = [_compare(track, first, own, other) for other in others]
     adjusted = holm([one.p for one in found])
     return [replace(one, adjusted_p=p) for one, p in zip(found, adjusted, strict=True)]
 
@@ -111,7 +140,7 @@ def warning(comparisons: int, ranked: int) -> str:
     return ""
 
 
-def _compare(track: Track, name: str, own: dict[str, TrackStatistics], other: Contender) -> Comparison:
+def _compare(track: Track, first: Contender, own: dict[str, TrackStatistics], other: Contender) -> Comparison:
     sides = list(own.values()), list(by_source(track, other.counted).values())
     whole = [_merged(track, side).compute() for side in sides]
     resampled = [resampled_metrics(track, side) for side in sides]
@@ -126,15 +155,27 @@ def _compare(track: Track, name: str, own: dict[str, TrackStatistics], other: Co
         if key in whole[1] and key in resampled[0]
     }
     p = _p_value(resampled[0][track.score] - resampled[1][track.score])
+    score = metrics[track.score]
     return Comparison(
-        first=name,
+        first=first.name,
         second=other.name,
-        score=metrics[track.score],
+        score=score,
         p=p,
         adjusted_p=p,
         metrics=dict(sorted(metrics.items(), key=lambda item: -abs(item[1].difference))),
-        videos=_shares(track, list(own), sides, metrics[track.score].difference),
+        videos=_shares(track, list(own), sides, score.difference),
+        tuned=[*_tuned(track, first, score.first), *_tuned(track, other, score.second)],
     )
+
+
+def _tuned(track: Track, side: Contender, score: float) -> list[Side]:
+    """The side, where it was tuned: its score is the in-sample one where both are the same number."""
+    if not side.tuned:
+        return []
+    scores = total(side.tuning, track)
+    in_sample = (scores or {}).get("in_sample")
+    same = in_sample is not None and abs(score - in_sample) < SAME
+    return [Side(name=side.name, compared="in-sample" if same else "as submitted", scores=scores)]
 
 
 def _p_value(difference_R: NDArray[np.float64]) -> float:

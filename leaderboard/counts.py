@@ -1,9 +1,9 @@
 """F1 of the members picked so far and one more, by counting only the decisions that one more member can change.
 
 The sum of the members picked is kept. Where even the lowest or highest value of any member leaves a decision as it is,
-it is counted once a pick and not once a member; the rest is added, decided and counted in one pass, compiled by numba,
-the members side by side on the machine's cores.
-Legend: M members, N rows, C classes or action units, R rows or entries that are open.
+it is counted once for all of them; elsewhere each member is added, decided and counted. Both in one pass over the rows,
+compiled by numba: block by block, so that what is read for one member is near for the next, on the machine's cores.
+Legend: M members, K those that may be picked, N rows, n those of a block, C classes or action units.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from leaderboard.members import Floats
 
 Ints = NDArray[np.int64]
+Singles = NDArray[np.float32]
 F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+
+ROWS_AT_ONCE = 4096
+"""Rows that one thread counts at a time."""
 
 
 def compiled(function: F) -> F:
@@ -26,136 +31,94 @@ def compiled(function: F) -> F:
 
 
 @compiled
-def settle_classes(
-    sum_NC: Floats,
-    low_NC: NDArray[np.float32],
-    high_NC: NDArray[np.float32],
-    true_N: Ints,
-    hits_C: Ints,
-    predicted_C: Ints,
-    open_N: Ints,
-) -> int:
-    """Count the rows whose class no member can change; the others go to the front of `open_N`, their number is told."""
-    rows, classes = sum_NC.shape
-    found = 0
-    for n in range(rows):
-        best = 0
-        for c in range(1, classes):
-            if sum_NC[n, c] > sum_NC[n, best]:
-                best = c
-        fixed = True
-        for c in range(classes):
-            if c != best and sum_NC[n, c] + high_NC[n, c] >= sum_NC[n, best] + low_NC[n, best]:
-                fixed = False
-                break
-        if fixed:
-            predicted_C[best] += 1
-            if true_N[n] == best:
-                hits_C[best] += 1
-        else:
-            open_N[found] = n
-            found += 1
-    return found
+def widen(low_nC: Singles, high_nC: Singles, x_MNC: Singles, members_K: Ints, rows_n: Ints) -> None:
+    """Lower and raise the bounds to hold what the members say of the rows."""
+    for member in members_K:
+        for n, row in enumerate(rows_n):
+            for c in range(low_nC.shape[1]):
+                low_nC[n, c] = min(low_nC[n, c], x_MNC[member, row, c])
+                high_nC[n, c] = max(high_nC[n, c], x_MNC[member, row, c])
 
 
 @compiled
 def count_classes(
-    sum_NC: Floats,
-    x_NC: NDArray[np.float32],
-    rows_N: NDArray[np.intp],
-    true_N: Ints,
-    open_R: Ints,
-    hits_C: Ints,
-    predicted_C: Ints,
-) -> None:
-    """Count the open rows with one member added; the first class wins a tie, as in `Task.decide`."""
-    classes = sum_NC.shape[1]
-    for n in open_R:
-        row = rows_N[n]
-        best, most = 0, sum_NC[n, 0] + np.float64(x_NC[row, 0])
+    sum_nC: Floats, low_nC: Singles, high_nC: Singles, x_MNC: Singles, members_K: Ints, rows_n: Ints, true_n: Ints
+) -> Ints:
+    """Misses and hits (2, K, C) of each class with each member added; the first class wins a tie, as in `Task.decide`.
+
+    Decisions are made without branches, which the processor would often guess wrongly, and for all members at once.
+    """
+    members, classes = len(members_K), sum_nC.shape[1]
+    found_2KC = np.zeros((2, members, classes), np.int64)
+    settled_21C = np.zeros((2, 1, classes), np.int64)
+    able_C, x_K = np.empty(classes, np.int64), np.empty(members, np.float32)
+    best_K, most_K = np.empty(members, np.int64), np.empty(members)
+    for n, row in enumerate(rows_n):
+        best, most, able = 0, sum_nC[n, 0], 0
         for c in range(1, classes):
-            value = sum_NC[n, c] + np.float64(x_NC[row, c])
-            if value > most:
-                best, most = c, value
-        predicted_C[best] += 1
-        if true_N[n] == best:
-            hits_C[best] += 1
-
-
-@compiled
-def settle_units(
-    sum_NC: Floats,
-    low_NC: NDArray[np.float32],
-    high_NC: NDArray[np.float32],
-    true_NC: NDArray[np.bool_],
-    threshold: float,
-    hits_C: Ints,
-    predicted_C: Ints,
-    open_N: Ints,
-) -> int:
-    """As `settle_classes`, for each unit of each row: entry n * C + c of the open ones is unit c of row n."""
-    rows, units = sum_NC.shape
-    found = 0
-    for n in range(rows):
-        for c in range(units):
-            if sum_NC[n, c] + low_NC[n, c] >= threshold:
-                predicted_C[c] += 1
-                if true_NC[n, c]:
-                    hits_C[c] += 1
-            elif sum_NC[n, c] + high_NC[n, c] >= threshold:
-                open_N[found] = n * units + c
-                found += 1
-    return found
+            best = c if sum_nC[n, c] > most else best
+            most = sum_nC[n, c] if sum_nC[n, c] > most else most
+        for c in range(classes):
+            able_C[able] = c  # overwritten by the next one where this class cannot win
+            able += sum_nC[n, c] + high_nC[n, c] >= most + low_nC[n, best]
+        if able == 1:
+            settled_21C[int(best == true_n[n]), 0, best] += 1
+            continue
+        best_K[:], most_K[:] = 0, -np.inf
+        for c in able_C[:able]:
+            for k, member in enumerate(members_K):
+                x_K[k] = x_MNC[member, row, c]
+            for k in range(members):
+                value = sum_nC[n, c] + x_K[k]
+                best_K[k] = c if value > most_K[k] else best_K[k]
+                most_K[k] = value if value > most_K[k] else most_K[k]
+        for k in range(members):
+            found_2KC[int(best_K[k] == true_n[n]), k, best_K[k]] += 1
+    return found_2KC + settled_21C
 
 
 @compiled
 def count_units(
-    sum_NC: Floats,
-    x_NC: NDArray[np.float32],
-    rows_N: NDArray[np.intp],
-    true_NC: NDArray[np.bool_],
+    sum_nC: Floats,
+    low_nC: Singles,
+    high_nC: Singles,
+    x_MNC: Singles,
+    members_K: Ints,
+    rows_n: Ints,
+    true_nC: NDArray[np.bool_],
     threshold: float,
-    open_R: Ints,
-    hits_C: Ints,
-    predicted_C: Ints,
-) -> None:
-    """Count the open entries with one member added."""
-    units = sum_NC.shape[1]
-    for entry in open_R:
-        n, c = entry // units, entry % units
-        if sum_NC[n, c] + np.float64(x_NC[rows_N[n], c]) >= threshold:
-            predicted_C[c] += 1
-            if true_NC[n, c]:
-                hits_C[c] += 1
+) -> Ints:
+    """As `count_classes`, for each unit of each row."""
+    units = sum_nC.shape[1]
+    found_2KC = np.zeros((2, len(members_K), units), np.int64)
+    settled_21C = np.zeros((2, 1, units), np.int64)
+    for n, row in enumerate(rows_n):
+        for c in range(units):
+            own, true = sum_nC[n, c], int(true_nC[n, c])
+            if own + low_nC[n, c] >= threshold:
+                settled_21C[true, 0, c] += 1
+            elif own + high_nC[n, c] >= threshold:
+                for k, member in enumerate(members_K):
+                    found_2KC[true, k, c] += own + x_MNC[member, row, c] >= threshold
+    return found_2KC + settled_21C
 
 
 class CountPool:
     """What `ClassPool` and `UnitPool` share: the running sum, the bounds of all members, and F1 from counts."""
 
-    def __init__(self, x_MNC: NDArray[np.float32], rows_N: NDArray[np.intp], allowed: list[int]) -> None:
-        self._x_MNC, self._rows_N, self._allowed = x_MNC, rows_N, allowed
-        self._low_NC, self._high_NC = x_MNC[allowed[0], rows_N], x_MNC[allowed[0], rows_N]
-        for member in allowed[1:]:
-            np.minimum(self._low_NC, x_MNC[member, rows_N], out=self._low_NC)
-            np.maximum(self._high_NC, x_MNC[member, rows_N], out=self._high_NC)
-        self._sum_NC = np.zeros(self._low_NC.shape)
-        self._true_C = np.zeros(x_MNC.shape[2], dtype=np.int64)
+    def __init__(self, x_MNC: Singles, true_C: Ints, rows_N: NDArray[np.intp], allowed: list[int]) -> None:
+        self._x_MNC, self._true_C, self._rows_N, self._members_K = x_MNC, true_C, rows_N, np.array(allowed)
+        shape = len(rows_N), x_MNC.shape[2]
+        self._sum_NC = np.zeros(shape)
+        self._low_NC, self._high_NC = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
+        self._by_block(lambda n: widen(self._low_NC[n], self._high_NC[n], x_MNC, self._members_K, rows_N[n]))
         self.picked = 0
 
     def with_each(self) -> Floats:
         """Mean F1 (M,) over the columns with each allowed member picked next; NaN for the others."""
-        columns = self._sum_NC.shape[1]
-        settled_2C = np.zeros((2, columns), dtype=np.int64)
-        open_R = self._settle(settled_2C)
-
-        def score(member: int) -> float:
-            hits_C, predicted_C = settled_2C.copy()
-            self._count(self._x_MNC[member], open_R, hits_C, predicted_C)
-            return mean_f1(hits_C, predicted_C, self._true_C)
-
+        misses_KC, hits_KC = np.sum(self._by_block(self._count), axis=0)
         scores_M = np.full(len(self._x_MNC), np.nan)
-        with ThreadPoolExecutor() as pool:
-            scores_M[self._allowed] = list(pool.map(score, self._allowed))
+        scores_M[self._members_K] = mean_f1(hits_KC, misses_KC + hits_KC, self._true_C)
         return scores_M
 
     def pick(self, member: int) -> None:
@@ -163,59 +126,43 @@ class CountPool:
         self._sum_NC += self._x_MNC[member, self._rows_N]
         self.picked += 1
 
-    def _settle(self, counts_2C: Ints) -> Ints:
+    def _by_block(self, work: Callable[[slice], T]) -> list[T]:
+        starts = range(0, len(self._rows_N), ROWS_AT_ONCE)
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda start: work(slice(start, start + ROWS_AT_ONCE)), starts))
+
+    def _count(self, n: slice) -> Ints:
+        """Misses and hits (2, K, C) in a block of rows."""
         raise NotImplementedError
 
-    def _count(self, x_NC: NDArray[np.float32], open_R: Ints, hits_C: Ints, predicted_C: Ints) -> None:
-        raise NotImplementedError
+    def _block(self, n: slice) -> tuple[Floats, Singles, Singles, Singles, Ints, Ints]:
+        """What both kinds of counting read of a block of rows."""
+        bounds = self._low_NC[n], self._high_NC[n]
+        return self._sum_NC[n], *bounds, self._x_MNC, self._members_K, self._rows_N[n]
 
 
 class ClassPool(CountPool):
     """Mean F1 of the class with the largest mean."""
 
-    def __init__(
-        self, x_MNC: NDArray[np.float32], true_ND: Floats, rows_N: NDArray[np.intp], allowed: list[int]
-    ) -> None:
-        super().__init__(x_MNC, rows_N, allowed)
+    def __init__(self, x_MNC: Singles, true_ND: Floats, rows_N: NDArray[np.intp], allowed: list[int]) -> None:
         self._true_N = true_ND[rows_N, 0].astype(np.int64)
-        self._true_C = np.bincount(self._true_N, minlength=x_MNC.shape[2])
+        super().__init__(x_MNC, np.bincount(self._true_N, minlength=x_MNC.shape[2]), rows_N, allowed)
 
-    def _settle(self, counts_2C: Ints) -> Ints:
-        open_N = np.empty(len(self._true_N), dtype=np.int64)
-        bounds = self._sum_NC, self._low_NC, self._high_NC
-        found = settle_classes(*bounds, self._true_N, counts_2C[0], counts_2C[1], open_N)
-        return open_N[:found]
-
-    def _count(self, x_NC: NDArray[np.float32], open_R: Ints, hits_C: Ints, predicted_C: Ints) -> None:
-        count_classes(self._sum_NC, x_NC, self._rows_N, self._true_N, open_R, hits_C, predicted_C)
+    def _count(self, n: slice) -> Ints:
+        return count_classes(*self._block(n), self._true_N[n])
 
 
 class UnitPool(CountPool):
     """Mean F1 of units whose mean reaches `threshold`: 0.5 of probabilities, 0 of logits."""
 
     def __init__(
-        self,
-        x_MNC: NDArray[np.float32],
-        true_ND: Floats,
-        rows_N: NDArray[np.intp],
-        allowed: list[int],
-        threshold: float,
+        self, x_MNC: Singles, true_ND: Floats, rows_N: NDArray[np.intp], allowed: list[int], threshold: float
     ) -> None:
-        super().__init__(x_MNC, rows_N, allowed)
-        self._true_NC = true_ND[rows_N] > 0
-        self._true_C = self._true_NC.sum(axis=0)
-        self._threshold = threshold
+        self._true_NC, self._threshold = true_ND[rows_N] > 0, threshold
+        super().__init__(x_MNC, self._true_NC.sum(axis=0), rows_N, allowed)
 
-    def _settle(self, counts_2C: Ints) -> Ints:
-        open_N = np.empty(self._true_NC.size, dtype=np.int64)
-        least = self._threshold * (self.picked + 1)
-        bounds = self._sum_NC, self._low_NC, self._high_NC
-        found = settle_units(*bounds, self._true_NC, least, counts_2C[0], counts_2C[1], open_N)
-        return open_N[:found]
-
-    def _count(self, x_NC: NDArray[np.float32], open_R: Ints, hits_C: Ints, predicted_C: Ints) -> None:
-        least = self._threshold * (self.picked + 1)
-        count_units(self._sum_NC, x_NC, self._rows_N, self._true_NC, least, open_R, hits_C, predicted_C)
+    def _count(self, n: slice) -> Ints:
+        return count_units(*self._block(n), self._true_NC[n], self._threshold * (self.picked + 1))
 
 
 class OneClassPool:
@@ -246,10 +193,11 @@ class OneClassPool:
         own_N = (mean_N > self._least_N) | (self._wins_N & (mean_N == self._least_N))
         predicted_N = np.where(own_N, self._c, self._other_N)
         hits_C = np.bincount(predicted_N[predicted_N == self._true_N], minlength=self._classes)
-        return mean_f1(hits_C, np.bincount(predicted_N, minlength=self._classes), self._true_C)
+        return float(mean_f1(hits_C, np.bincount(predicted_N, minlength=self._classes), self._true_C))
 
 
-def mean_f1(hits_C: Ints, predicted_C: Ints, true_C: Ints) -> float:
-    """The mean of the columns' F1, 0 for one that is neither predicted nor true."""
-    bottom_C = predicted_C + true_C
-    return float(np.divide(2 * hits_C, bottom_C, out=np.zeros(len(hits_C)), where=bottom_C > 0).mean())
+def mean_f1(hits_KC: Ints, predicted_KC: Ints, true_C: Ints) -> Floats:
+    """The mean (K,) of the columns' F1, 0 for one that is neither predicted nor true."""
+    bottom_KC = predicted_KC + true_C
+    f1_KC = np.divide(2 * hits_KC, bottom_KC, out=np.zeros(bottom_KC.shape), where=bottom_KC > 0)
+    return np.asarray(f1_KC.mean(axis=-1))

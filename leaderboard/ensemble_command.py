@@ -5,14 +5,17 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abaw.problems import BadInput, Problem, refuse
-from abaw.tracks import get_track
+from abaw.tracks import TRACKS, get_track
+from leaderboard.tuning import NOT_KNOWN, WAYS, told
 
 if TYPE_CHECKING:
     from leaderboard.recipe import Recipe
+    from leaderboard.soup_selection import Chosen
 
 METHODS = ("mean", "ranks", "weighted", "greedy", "stacking")
 
@@ -52,6 +55,7 @@ def ensemble(arguments: Namespace) -> int:
     from leaderboard.members import read_members
     from leaderboard.recipe import predict, read_recipe, to_json
     from leaderboard.replay import match_tables
+    from leaderboard.tuned import table_tuning
 
     track, out = get_track(arguments.track), Path(arguments.out)
     if out.suffix != ".parquet":
@@ -73,8 +77,11 @@ def ensemble(arguments: Namespace) -> int:
             raise refuse(repeated[0], "is given more than once; name each table once")
         fields = ("logits", "per", "picks", "bags", "ridge")
         method = Method(name=arguments.method, **{name: getattr(arguments, name) for name in fields})
-        members = read_members({path: Path(path) for path in arguments.files}, track)
+        files = {path: Path(path) for path in arguments.files}
+        members = read_members(files, track)
         recipe, predicted = make(members, method, folds=arguments.folds, seed=arguments.seed)
+    tuned = [name for name, path in files.items() if table_tuning(path, track)]
+    recipe = replace(recipe, tuned=tuple(dict.fromkeys([*recipe.tuned, *tuned])))
     # A replay is made of its own tables, and not of those that the recipe was made with.
     names = tuple(map(str, files.values())) if arguments.replay else recipe.members
     table = as_table(members, predicted, names, to_json(recipe))
@@ -89,6 +96,8 @@ def ensemble(arguments: Namespace) -> int:
         if arguments.replay and recipe.scores:
             print("what the recipe scored on the frames that it was made on:")
         _print_scores(recipe)
+        if recipe.tuned:
+            print(f"tuned one by one: {', '.join(recipe.tuned)}; cross-fitted score of the ensemble: {NOT_KNOWN}")
     return 0
 
 
@@ -97,25 +106,45 @@ def add_soup(command: argparse.ArgumentParser) -> None:
     command.add_argument("files", metavar="WEIGHTS", nargs="+", type=Path, help="checkpoints (.safetensors)")
     command.add_argument("--out", type=Path, metavar="WEIGHTS", required=True, help="checkpoint to write")
     command.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-    greedy = "greedy soup: a checkpoint stays only if the score does not fall; COMMAND scores the file put for {} and "
-    greedy += "prints the score last, for instance 'sh score.sh {}'. Without it: the mean of all checkpoints"
+    greedy = "greedy soup: a checkpoint stays only if the score does not fall; COMMAND writes the predictions, with "
+    greedy += "labels, of the file put for {} to the table put for {out}, for instance 'sh predict.sh {} {out}', or "
+    greedy += "prints a score last ('sh score.sh {}'), which cannot be cross-fitted. Without it: the mean of all"
     command.add_argument("--greedy", metavar="COMMAND", help=greedy)
+    track = f"whose score --greedy goes by, needed with {{out}}: one of {', '.join(TRACKS)}"
+    command.add_argument("--track", choices=tuple(TRACKS), metavar="TRACK", help=track)
 
 
 def soup(arguments: Namespace) -> int:
     """`leaderboard soup`: the mean of checkpoints, of all or of those that help."""
-    from leaderboard.soup import greedy_soup, score_with, write_soup
+    from leaderboard.soup import write_soup
 
     _check_free([arguments.out], arguments.overwrite)
-    files = list(arguments.files)
+    files, choice = list(arguments.files), None
     if arguments.greedy:
-        steps = greedy_soup(files, lambda path: score_with(arguments.greedy, path))
-        for step in steps:
+        chosen = _chosen(files, arguments.greedy, arguments.track)
+        for step in chosen.steps:
             print(f"{step.score:.4f}  {'kept' if step.kept else 'left out'}  {step.path}")
-        files = [step.path for step in steps if step.kept]
-    write_soup(files, arguments.out)
+        files = chosen.files
+        choice = {"track": arguments.track, **{way: getattr(chosen, way) for way in WAYS}}
+        print("\n".join(told({arguments.track or "the soup": {way: choice[way] for way in WAYS}})))
+        if chosen.cross_fitted is None:
+            why = "the command prints scores; give --track, and one that writes predictions to {out}"
+            print(f"in-sample: what the soup scores on other videos is not known, since {why}", file=sys.stderr)
+    write_soup(files, arguments.out, choice)
     print(f"{arguments.out}: the mean of {len(files)} of {len(arguments.files)} checkpoints")
     return 0
+
+
+def _chosen(files: Sequence[Path], command: str, track: str | None) -> "Chosen":
+    """The greedy soup by what a command predicts or scores."""
+    from leaderboard.soup import predict_with, score_with
+    from leaderboard.soup_selection import choose, choose_nested
+
+    if "{out}" not in command:
+        return choose(files, lambda path: score_with(command, path))
+    if track is None:
+        raise refuse(command, "writes predictions to {out}; give their --track")
+    return choose_nested(files, lambda path, out: predict_with(command, path, out), get_track(track))
 
 
 def _check_free(paths: Sequence[Path], overwrite: bool) -> None:

@@ -8,7 +8,6 @@ stored with every reason and is never ranked.
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,14 @@ from leaderboard.manifest import commit_of, exported, manifest_bytes, manifest_p
 from leaderboard.per_video import to_json
 from leaderboard.publishing import Published, mend
 from leaderboard.ranking import ranking
-from leaderboard.schema import Entry, Origin, Rules
+from leaderboard.schema import Entry, Origin, Rules, now
 from leaderboard.scoring import TABLE_SUFFIX, Score, predicted_of_rows, score, summary
 from leaderboard.split import split
 from leaderboard.templates import read_asked
-from leaderboard.truth import read_truth
-from leaderboard.tuning import Tuning, is_hidden, known_tuning, read_tuning
+from leaderboard.truth import Truth, read_truth
+from leaderboard.tuned import given_tuning, known_tuning
+from leaderboard.tuning import Tuning, is_hidden
+from leaderboard.video_lists import NO_LENGTHS, VIDEO
 from leaderboard.zips import is_zip
 
 DEFAULT_OUT = Path("submissions")
@@ -66,7 +67,7 @@ class Request:
     overwrite: bool = False
     """Replace an entry of the same name, and its files."""
     tuning: Path | None = None
-    """What a search says of what was tuned (`leaderboard.tuning`); None: it is looked up beside a table and in it."""
+    """What a search or a greedy soup says of what was tuned; None: it is looked up (`leaderboard.tuned`)."""
     training: Path | None = None
     """Training labels: what is submitted is warned of where it is far from them (`leaderboard.drift`)."""
 
@@ -112,7 +113,8 @@ class Submitted:
     tuning: Tuning | None
     """Untuned, in-sample and cross-fitted score of what was tuned; None before the reveal of what may tell of it."""
     drift: tuple[str, ...] = ()
-    """What looks wrong with a valid submission: drift from the training labels, constant videos."""
+    """What looks wrong with a valid submission, or could not be checked: drift from the training labels, constant
+    videos, lengths of videos."""
     copies: tuple[Suspected, ...] = ()
     """Earlier entries that a valid submission may be a copy of."""
 
@@ -165,31 +167,33 @@ def submit(request: Request) -> Submitted:
     template = read_asked(request.template, track)
     _check_outputs(request, file)
     _check_owner(engine, request, file)
-    tuning = read_tuning(request.tuning, track) if request.tuning else None
+    tuning = given_tuning(request.tuning, track) if request.tuning else None
     training = read_truth(request.training, track) if request.training else None
-    candidate = make_candidate(request.files, track, template, request.template, request.members)
+    truth = read_truth(request.truth, track) if request.truth else None
+    candidate = make_candidate(request.files, track, template, request.template, request.members, truth)
     tuning = tuning or known_tuning([Path(table) for table in candidate.tables], candidate.recipe, track)
     rules = store.rules_of(engine, track.name)
-    scored = _score(request, candidate, file, rules)
+    scored = _score(track, candidate, truth, file, rules)
     entry = _entry(request, candidate, scored, file, tuning)
     counted = to_json(scored.whole.counted) if scored else ()
     with Published(engine, entry, _outputs(request, candidate, entry, file, rules)) as files:
         options: dict[str, Any] = {"overwrite": request.overwrite, "publish": files.publish}
         entry = store.add_entry(engine, entry, counted=counted, origin=_origin(candidate), **options)
-    result = _result(request, candidate, scored, entry)
+    result = _result(engine, request, candidate, scored, entry)
     if result.status != "valid":
         return result
     assert candidate.rows is not None
     drift = tuple(warnings(candidate.rows, track, training, {}))
+    if truth is None and VIDEO in template.columns:
+        drift = (f"{request.template} {NO_LENGTHS}", *drift)
     return replace(result, drift=drift, copies=tuple(copies(engine, track.name, entry.name)))
 
 
-def _score(request: Request, candidate: Candidate, file: Path, rules: Rules) -> Scored | None:
-    if candidate.reasons or request.truth is None:
+def _score(track: Track, candidate: Candidate, truth: Truth | None, file: Path, rules: Rules) -> Scored | None:
+    if candidate.reasons or truth is None:
         return None
     assert candidate.rows is not None
-    track = request.track
-    whole = score(predicted_of_rows(candidate.rows, track, file), read_truth(request.truth, track), track)
+    whole = score(predicted_of_rows(candidate.rows, track, file), truth, track)
     if not rules.private_share:
         return Scored(whole=whole, public=whole, private=None)
     public, private = split(track, whole.counted, share=rules.private_share, seed=rules.seed)
@@ -233,7 +237,7 @@ def _entry(request: Request, candidate: Candidate, scored: Scored | None, file: 
         track=request.track.name,
         name=request.name,
         author=request.author,
-        created_at=datetime.now(UTC).replace(tzinfo=None),
+        created_at=now(),
         status="valid" if valid else "invalid",
         score=public.score if public else None,
         metrics=dict(public.metrics) if public else {},
@@ -283,8 +287,7 @@ def _outputs(request: Request, candidate: Candidate, entry: Entry, file: Path, r
     return dict([manifest] if file in request.files else [(file, candidate.data), manifest])
 
 
-def _result(request: Request, candidate: Candidate, scored: Scored | None, entry: Entry) -> Submitted:
-    engine = store.open_store(request.store, create=False)
+def _result(engine: Engine, request: Request, candidate: Candidate, scored: Scored | None, entry: Entry) -> Submitted:
     rules = store.rules_of(engine, entry.track)
     board = ranking(engine, entry.track, rules)
     rank = next((k for k, (name, _) in enumerate(board, start=1) if name == entry.name), None)

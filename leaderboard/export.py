@@ -23,10 +23,11 @@ from abaw.tracks import Track
 from abaw.version import tool_version
 from leaderboard.ensemble import mean_of, members_of
 from leaderboard.images import count_videos, places
-from leaderboard.manifest import Staged, commit_of, manifest_path
+from leaderboard.manifest import commit_of, manifest_path
 from leaderboard.official import decided_rows, official_bytes
+from leaderboard.publishing import Staged
 from leaderboard.recipe import recipe_of_mean
-from leaderboard.tables import table_places
+from leaderboard.tables import table_images
 from leaderboard.templates import line_end, read_asked
 from leaderboard.video_lists import VIDEO, every_frame, has_form, rows_asked
 
@@ -78,7 +79,7 @@ def export(
         raise BadInput([Problem(path=str(path), message=message) for path in taken])
     tables = {str(path): read_predictions(path, track) for path in files}
     table = next(iter(tables.values())) if len(tables) == 1 else mean_of(tables, track)
-    rows = rows_asked(asked, table_places(table))
+    rows = rows_asked(asked, table_images(table, track))
     if form == "abaw3" and not open_ended:
         rows = _without_holes(rows)
     labels_MD, filled = decided_rows(table, rows, track, files[0])

@@ -28,7 +28,7 @@ def without_gaps(predicted: Predicted, truth: Truth, track: Track) -> tuple[Pred
     predicted = replace(predicted, image=as_asked(predicted.image, truth.image, track))
     assert predicted.scores is not None
     truth, _ = within(truth, predicted.image)
-    labelled = truth.image.filter(pl.Series(np.logical_or.reduce(list(truth.mask.values()))))
+    labelled = truth.labelled
     wanted = pl.DataFrame({"image": labelled}).join(pl.DataFrame({"image": predicted.image}), on="image", how="anti")
     if wanted.is_empty():
         return predicted, 0

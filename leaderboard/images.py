@@ -61,6 +61,13 @@ def places(image: "pl.Series") -> "pl.DataFrame":
     return last.select(pl.col("field_0").fill_null("").alias("video"), number.cast(pl.Int32).alias("frame"))
 
 
+def last_frames(image: "pl.Series") -> "pl.DataFrame":
+    """`video`, and `last`: the number of its last frame among the names."""
+    import polars as pl
+
+    return places(image).group_by("video").agg(pl.col("frame").max().alias("last"))
+
+
 def looks_like_a_row(field: str) -> bool:
     """Whether the first field of a line is meant as an image and not as a header, well formed or not."""
     return "/" in field or field.strip().lower().endswith((".jpg", ".jpeg", ".png"))

@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from leaderboard import board, store
 from leaderboard.guard import broken_rules
 from leaderboard.manifest import manifest_path
 from leaderboard.provenance import Provenance, provenance_of
-from leaderboard.schema import TRIALS, Trial, add, find, read
+from leaderboard.schema import TRIALS, Trial, add, find, now, read
 
 MOST = 5
 """Official trials of a challenge."""
@@ -65,7 +64,7 @@ def add_reply(engine: Engine, challenge: str, number: int, *, score: float | Non
     """Note what the organisers replied to a trial, or mend an earlier note. BadInput when there is no such trial."""
     this = (TRIALS.c.challenge == challenge) & (TRIALS.c.number == number)
     with engine.begin() as connection:
-        connection.execute(update(TRIALS).where(this).values(reply_at=_now(), reply_score=score, reply=text))
+        connection.execute(update(TRIALS).where(this).values(reply_at=now(), reply_score=score, reply=text))
         trial = find(connection, Trial, select(TRIALS).where(this))
     if trial is None:
         raise refuse(f"{challenge}, trial {number}", "there is no such trial; `leaderboard trial list` names them")
@@ -132,7 +131,7 @@ def _trial(
         challenge=request.challenge,
         number=number,
         track=request.track.name,
-        at=_now(),
+        at=now(),
         file=str(request.file),
         sha256=sha256,
         commit=str(manifest.get("commit") or ""),
@@ -147,7 +146,3 @@ def _trial(
 
 def _day(trial: Trial) -> str:
     return f"{trial.at:%Y-%m-%d %H:%M} UTC"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

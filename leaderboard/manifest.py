@@ -1,16 +1,16 @@
-"""The manifest beside a submission file (made of what, by which code), and files that appear whole or not at all."""
+"""The manifest beside a submission file: made of what, by which code."""
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from abaw.version import commit_name, tool_version
-from leaderboard.schema import Entry
+
+if TYPE_CHECKING:
+    # Databases take a tenth of a second to import, and whether a file has a manifest needs none.
+    from leaderboard.schema import Entry
 
 SCHEMA = 1
 """Version of the manifest's form."""
@@ -38,7 +38,7 @@ def exported(path: Path) -> dict[str, Any]:
 
 
 def manifest_bytes(
-    entry: Entry,
+    entry: "Entry",
     *,
     config_hash: str | None,
     with_score: bool,
@@ -97,41 +97,3 @@ def _commit_of_run(file: Path) -> str:
         if isinstance(commit, str):
             return commit + ("+" if result.get("dirty") else "")
     return ""
-
-
-class Staged:
-    """Files written beside their targets; `publish` puts all in place; leaving by an error takes them away again.
-
-    A context manager. Parent folders are made.
-    """
-
-    def __init__(self, contents: Mapping[Path, bytes]) -> None:
-        self._contents = contents
-        self._partial: dict[Path, Path] = {}
-        self._new: list[Path] = []
-
-    def __enter__(self) -> Self:
-        for target, content in self._contents.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
-            self._partial[target] = Path(name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(name, 0o644)  # mkstemp makes it private; a submission is handed on
-        return self
-
-    def publish(self) -> None:
-        """Rename every file to its target."""
-        for target, partial in self._partial.items():
-            if not target.exists():
-                self._new.append(target)
-            partial.replace(target)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for partial in self._partial.values():
-            partial.unlink(missing_ok=True)
-        if kind is not None:
-            for target in self._new:
-                target.unlink(missing_ok=True)

@@ -101,6 +101,17 @@ def run_folder(file: Path) -> Path | None:
     return next((folder for folder in folders if (folder / "result.json").is_file()), None)
 
 
+def member_table(member: str, ensemble: Path) -> Path:
+    """The table of a member, which an ensemble names by its path, and a stage by the stage that it read."""
+    folder = run_folder(ensemble)
+    if folder is not None:
+        for name in mapping(folder / "result.json").get("inputs") or ():
+            stage = stage_folder(folder, str(name))
+            if mapping(stage / "result.json").get("name") == member:
+                return stage / ensemble.name
+    return Path(member)
+
+
 def _read(folder: Path, member: str) -> tuple[Run, list[Path]]:
     """The run of this folder, and the folders of the runs that it stands on."""
     result, config = mapping(folder / "result.json"), mapping(folder / "config.yaml")

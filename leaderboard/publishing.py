@@ -1,12 +1,17 @@
-"""Files that appear together with an entry of the store or not at all, also where the process is killed midway.
+"""Files that appear together or not at all: alone (`Staged`), or with an entry of the store (`Published`).
 
-The store's commit is one moment, putting files in place is several. So a journal beside the files says what is being
-put in place and for which entry. Who finds one that a killed process left asks the store: where the entry is in, only
-what it replaced is removed; where it is not, what it replaced comes back and the rest goes.
+They are two since only the store's commit can tell whether the files of a killed process are to stay: without a store
+there is nothing that a journal could be settled by.
+
+That commit is one moment, putting files in place is several. So a journal beside the files says what is being put in
+place and for which entry. Who finds one that a killed process left asks the store: where the entry is in, only what it
+replaced is removed; where it is not, what it replaced comes back and the rest goes.
 """
 
 import json
+import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +70,44 @@ class Published:
             "token": self._token,
             "files": {target.name: target.exists() for target in self._contents},
         }
+
+
+class Staged:
+    """Files of no entry, written beside their targets; `publish` puts all in place; an error takes them away again.
+
+    A context manager, of any folders, which are made. A process that is killed leaves whole files, perhaps not all.
+    """
+
+    def __init__(self, contents: Mapping[Path, bytes]) -> None:
+        self._contents = contents
+        self._partial: dict[Path, Path] = {}
+        self._new: list[Path] = []
+
+    def __enter__(self) -> Self:
+        for target, content in self._contents.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
+            self._partial[target] = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(name, 0o644)  # mkstemp makes it private; a submission is handed on
+        return self
+
+    def publish(self) -> None:
+        """Rename every file to its target."""
+        for target, partial in self._partial.items():
+            if not target.exists():
+                self._new.append(target)
+            partial.replace(target)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for partial in self._partial.values():
+            partial.unlink(missing_ok=True)
+        if kind is not None:
+            for target in self._new:
+                target.unlink(missing_ok=True)
 
 
 def mend(engine: Engine, folder: Path) -> None:

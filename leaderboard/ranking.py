@@ -1,5 +1,7 @@
 """Which entries of a track have a rank, in which order and by which score: the rule of `leaderboard.board`, as queries.
 
+What the rules show of an entry is said here alone, of a row of the store and of an entry that was read.
+
 An index (`entries_by_rank`) holds all that the rule asks for. Where only the first entries are wanted, no others are
 read: a row is thousands of characters.
 """
@@ -50,6 +52,16 @@ def _by_rank(track: str, rules: Rules) -> tuple[Column, Sequence[Column]]:
     score = _shown_score(rules)
     better = score.desc() if get_track(track).higher_is_better else score.asc()
     return (ENTRIES.c.track == track) & score.is_not(None), (better, ENTRIES.c.created_at, ENTRIES.c.id)
+
+
+def is_withheld(entry: Entry, rules: Rules) -> bool:
+    """Whether the Ladder rule keeps the entry's score from being shown now."""
+    return bool(entry.withheld) and rules.revealed_at is None
+
+
+def shows_private(entry: Entry, rules: Rules) -> bool:
+    """Whether the score that is shown now is that of the private videos."""
+    return rules.revealed_at is not None and entry.private_score is not None
 
 
 def _shown_score(rules: Rules) -> Column:

@@ -15,7 +15,7 @@ from abaw.problems import refuse
 from abaw.tracks import Track
 from leaderboard.ensemble import as_table, mean_of, members_of, recipe_of
 from leaderboard.members import read_members
-from leaderboard.provenance import mapping, run_folder, stage_folder
+from leaderboard.provenance import mapping, member_table, stage_folder
 from leaderboard.recipe import from_json, predict
 from leaderboard.tuning import SMOOTHING
 
@@ -39,7 +39,7 @@ def _raw(path: Path, track: Track) -> pa.Table | None:
     if not path.is_file():
         return None
     known = pq.read_table(path, columns=[])
-    tables = {name: _table_of(name, path) for name in members_of(known)}
+    tables = {name: member_table(name, path) for name in members_of(known)}
     before_of = {name: _before(table) for name, table in tables.items()}
     if not any(before_of.values()):
         return None
@@ -61,14 +61,3 @@ def _before(table: Path) -> Path | None:
         return there[0]
     read = f"the stage that it was made of ({', '.join(names)})" if names else "its result.json"
     raise refuse(table, f"was smoothed, but {read} is not there, so its raw predictions are not known; give --raw")
-
-
-def _table_of(member: str, ensemble: Path) -> Path:
-    """The table of a member, which an ensemble names by its path, and a stage by the stage that it read."""
-    folder = run_folder(ensemble)
-    if folder is not None:
-        for name in mapping(folder / "result.json").get("inputs") or ():
-            stage = stage_folder(folder, str(name))
-            if mapping(stage / "result.json").get("name") == member:
-                return stage / ensemble.name
-    return Path(member)

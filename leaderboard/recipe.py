@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +14,7 @@ from abaw.tracks import TRACKS, Track
 from leaderboard.blending import Method, Name, Per, Weights, blend, blend_ranks, uniform
 from leaderboard.ensemble import members_of, recipe_of
 from leaderboard.members import Floats, Members, prepare
+from leaderboard.tuned import table_tuning, tuned_members
 
 SCHEMA = 1
 """Version of the recipe's form."""
@@ -51,6 +52,8 @@ class Recipe:
     """The members that have a weight, in the order in which their tables are given to a replay."""
     left_out: tuple[str, ...] = ()
     """Members that were offered and got no weight."""
+    tuned: tuple[str, ...] = ()
+    """Tables offered that had been tuned on labels: what the ensemble scores cross-fitted nobody knows."""
     weights: Weights
     """Of `members`. The mean of ranks has none: they are all equal and not used."""
     scores: Scores | None = None
@@ -72,7 +75,13 @@ def recipe_of_mean(table: pa.Table, tables: Sequence[str], track: Track) -> dict
     if len(tables) == 1 and (found := recipe_of(table)):
         return found
     names = tables if len(tables) > 1 else members_of(table)
-    return json.loads(to_json(plain_mean(track, names))) if names else None
+    if not names:
+        return None
+    if len(tables) > 1:
+        tuned = tuple(name for name in tables if table_tuning(Path(name), track))
+    else:
+        tuned = tuned_members(names, Path(tables[0]), track)
+    return dict(json.loads(to_json(replace(plain_mean(track, names), tuned=tuned))))
 
 
 def predict(recipe: Recipe, members: Members) -> dict[str, Floats]:
@@ -101,6 +110,7 @@ def to_json(recipe: Recipe) -> str:
         "method": asdict(recipe.method),
         "members": recipe.members,
         "left_out": recipe.left_out,
+        "tuned": recipe.tuned,
         "scores": scores,
         "weights": weights,
         "trajectories": recipe.trajectories,
@@ -144,6 +154,7 @@ def from_json(content: Any) -> Recipe:
         method=method,
         members=names,
         left_out=tuple(content["left_out"]),
+        tuned=tuple(content.get("tuned", ())),
         weights=Weights(share=share, bias=bias),
         scores=Scores(**scores) if scores else None,
         trajectories=content["trajectories"],

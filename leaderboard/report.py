@@ -33,6 +33,7 @@ from leaderboard.report_scores import TaskScores, scores_of
 from leaderboard.schema import Entry, Rules
 from leaderboard.split import visible
 from leaderboard.truth import Truth
+from leaderboard.tuning import way_text
 
 DETAILED = 100
 """Entries of a track that have a section of their own, from the top of the board; the others have a line alone."""
@@ -235,6 +236,7 @@ def _render(**content: object) -> str:
     templates = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    templates.filters["known"] = way_text
     texts = {name: loader.get_source(templates, f"report.{name}")[0] for name in ("css", "js")}
     hashes = {name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for name, text in texts.items()}
     # Two files of this package, and no user's text.

@@ -31,7 +31,7 @@ def add_report(command: argparse.ArgumentParser) -> None:
 def report(arguments: Namespace) -> int:
     """`leaderboard report`: the store as one HTML file."""
     from leaderboard import board
-    from leaderboard.manifest import Staged
+    from leaderboard.publishing import Staged
     from leaderboard.report import Sources, make_page
 
     out: Path = arguments.out

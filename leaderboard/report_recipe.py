@@ -88,9 +88,9 @@ def _scores(recipe: Recipe) -> tuple[tuple[str, float], ...]:
     if found is None:
         return ()
     told = {"plain mean": found.mean, "best member": found.best_single, "inner": found.inner}
-    told |= (
-        {"outer, by video": found.outer, "gap": found.gap} if found.outer is not None and found.gap is not None else {}
-    )
+    if found.outer is not None and found.gap is not None:
+        outer = "outer, of the weights alone" if recipe.tuned else "outer, by video"
+        told |= {outer: found.outer, "gap": found.gap}
     return tuple(told.items())
 
 

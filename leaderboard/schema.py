@@ -9,7 +9,7 @@ of a newer version is refused.
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, TypeVar
 
@@ -95,8 +95,8 @@ class Entry:
     private_intervals: dict[str, list[float]] | None = None
     withheld: bool | None = None
     """The Ladder rule keeps the score from being shown."""
-    tuning: dict[str, dict[str, float]] | None = None
-    """Untuned, in-sample and cross-fitted score of what was tuned, by task (or track)."""
+    tuning: dict[str, dict[str, float | None]] | None = None
+    """Untuned, in-sample and cross-fitted score of what was tuned, by task (or track); null for one not known."""
 
 
 ENTRIES = _table(
@@ -249,6 +249,11 @@ ADDED: dict[int, tuple[tuple[str, str], ...]] = {
 """Columns by the version that added them to a table of an older one; all may be null. New tables and indexes are made
 anyway."""
 VERSION = max(ADDED)
+
+
+def now() -> datetime:
+    """The time as it is stored: UTC, without time zone, since SQLite stores none."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def add(connection: Connection, table: Table, row: object) -> Any:

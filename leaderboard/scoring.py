@@ -108,6 +108,8 @@ def score_file(path: Path, track: Track, truth_path: Path | None = None) -> Scor
             return summary(track, counted, ignored=ignored)
     from leaderboard.submissions import read_submission
     from leaderboard.truth import read_truth
+    from leaderboard.video_lists import check_lengths
+    from leaderboard.zips import holds_videos
 
     if path.suffix == TABLE_SUFFIX:
         # Arrow takes a tenth of a second to import, and a submission file needs none of it.
@@ -127,7 +129,11 @@ def score_file(path: Path, track: Track, truth_path: Path | None = None) -> Scor
     rows, reasons = read_submission(path, track)
     reasons.raise_any()
     assert rows is not None
-    return score(predicted_of_rows(rows, track, path), read_truth(truth_path, track), track)
+    truth = read_truth(truth_path, track)
+    if holds_videos(path):
+        check_lengths(rows, path, truth, reasons)
+        reasons.raise_any()
+    return score(predicted_of_rows(rows, track, path), truth, track)
 
 
 def predicted_of_rows(rows: "pl.DataFrame", track: Track, path: Path) -> Predicted:
@@ -145,13 +151,10 @@ def score(predicted: Predicted, truth: "Truth", track: Track) -> Score:
 
 def counts(predicted: Predicted, truth: "Truth", track: Track) -> tuple[list[Counted], int]:
     """What each video adds to the score, and the labelled lines that come after the last predicted frame of theirs."""
-    import polars as pl
-
     from leaderboard.truth import within
 
     truth, beyond = within(truth, predicted.image)
-    labelled_N = np.logical_or.reduce(list(truth.mask.values()))
-    images = truth.image.filter(pl.Series(labelled_N))
+    labelled_N, images = truth.labelled_N, truth.labelled
     rows = _rows_of(images, predicted, truth, track)
     counted = count(
         track,

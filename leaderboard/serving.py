@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 from sqlalchemy import Engine
 
 from abaw.problems import BadInput, refuse
@@ -69,7 +67,7 @@ def read_challenge(track: Track, template: Path, truth: Path, training: Path | N
     rows, labels = read_template(template, track), read_truth(truth, track)
     asked = plain_names(rows["image"], track)
     labels, _ = within(labels, asked)
-    labelled = labels.image.filter(pl.Series(np.logical_or.reduce(list(labels.mask.values()))))
+    labelled = labels.labelled
     if number := int((~labelled.is_in(asked.to_list())).sum()):
         message = f"has labels of {number:,} frames that {template} does not ask for; name the template of these videos"
         raise refuse(truth, message)

@@ -1,16 +1,14 @@
-"""Soups: the mean of the weights of checkpoints of one architecture (Wortsman et al., 2022), uniform and greedy.
+"""Soups: the mean of the weights of checkpoints of one architecture (Wortsman et al., 2022).
 
 Read tensor by tensor with NumPy, so that one model and no training library is in memory. Integer tensors, which count
-steps, are those of the first checkpoint.
+steps, are those of the first checkpoint. `leaderboard.soup_selection` chooses checkpoints.
 """
 
 import json
 import shlex
 import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +17,17 @@ from numpy.typing import NDArray
 
 from abaw.problems import BadInput, Problem, refuse
 
+WEIGHTS_SUFFIX = ".safetensors"
 SOUP_KEY = "soup"
 """Key of the list of ingredients, as JSON, in the metadata of a soup's file: their paths, as they were given."""
+CHOICE_KEY = "soup_choice"
+"""Key of what the choice of the ingredients was worth, as JSON, in the same place; absent where nothing was chosen."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One checkpoint tried by `greedy_soup`."""
-
-    path: Path
-    score: float
-    """Of the soup with it."""
-    kept: bool
-
-
-def write_soup(files: Sequence[Path], out: Path) -> None:
+def write_soup(files: Sequence[Path], out: Path, choice: Mapping[str, Any] | None = None) -> None:
     """Write the mean of the checkpoints' weights; metadata are those of the first and `soup`, the files' paths.
 
+    `choice` is what `soup_choice` is to say. Where a checkpoint is a chosen soup itself, no score of it holds any more.
     BadInput names every tensor that a checkpoint lacks, has too many, or has in another shape or type.
     """
     from safetensors.numpy import save_file
@@ -46,6 +38,10 @@ def write_soup(files: Sequence[Path], out: Path) -> None:
         first = opened[0]
         weights = {name: _mean([file.get_tensor(name) for file in opened]) for name in sorted(first.keys())}
         metadata = {**(first.metadata() or {}), SOUP_KEY: json.dumps([str(path) for path in files])}
+        if any(CHOICE_KEY in (file.metadata() or {}) for file in opened):
+            choice = {}
+        if choice is not None:
+            metadata[CHOICE_KEY] = json.dumps(choice)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     save_file(weights, partial, metadata=metadata)
@@ -57,41 +53,23 @@ def ingredients(path: Path) -> list[Path]:
 
     One that is not where it was is looked for beside the soup. BadInput where the file is damaged.
     """
-    if path.suffix != ".safetensors" or not path.is_file():
-        return []
-    with _open(path) as file:
-        named = [Path(name) for name in json.loads((file.metadata() or {}).get(SOUP_KEY, "[]"))]
+    named = [Path(name) for name in json.loads(_metadata(path).get(SOUP_KEY, "[]"))]
     beside = [path.with_name(one.name) for one in named]
     return [near if near.is_file() and not one.is_file() else one for one, near in zip(named, beside, strict=True)]
 
 
-def greedy_soup(files: Sequence[Path], score: Callable[[Path], float]) -> list[Step]:
-    """Try the checkpoints from the best to the worst; one stays if the soup with it scores no less than without it.
+def soup_choice(path: Path) -> dict[str, Any] | None:
+    """What the choice of a soup's checkpoints was worth: `track`, where it is known, and the three scores.
 
-    The score of a soup is a number chosen on the frames that `score` counts: report it on others.
+    None for weights that nothing was chosen for, and for what is not there. BadInput where the file is damaged.
     """
-    alone = sorted(((score(path), path) for path in files), key=lambda pair: -pair[0])
-    best, first = alone[0]
-    steps = [Step(path=first, score=best, kept=True)]
-    with tempfile.TemporaryDirectory() as folder:
-        for _, path in alone[1:]:
-            tried = Path(folder) / "soup.safetensors"
-            write_soup([*(step.path for step in steps if step.kept), path], tried)
-            found = score(tried)
-            steps.append(Step(path=path, score=found, kept=found >= best))
-            best = max(best, found)
-    return steps
+    found = _metadata(path).get(CHOICE_KEY)
+    return None if found is None else dict(json.loads(found))
 
 
 def score_with(command: str, path: Path) -> float:
     """Run a command with `path` in the place of {}: the last word of its output is the score. BadInput otherwise."""
-    words = [word.replace("{}", str(path)) for word in shlex.split(command)]
-    if "{}" not in command:
-        raise refuse(command, "has no {} where the checkpoint's path goes, as in 'sh score.sh {}'")
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise refuse(words[0], f"cannot be run: {error.strerror}") from error
+    done = _run(command, {"{}": path})
     try:
         if done.returncode == 0:
             value = float(done.stdout.split()[-1])
@@ -99,9 +77,43 @@ def score_with(command: str, path: Path) -> float:
                 return value
     except (ValueError, IndexError):
         pass
+    raise _failed(done, "the score as the last word")
+
+
+def predict_with(command: str, path: Path, out: Path) -> None:
+    """Run a command with `path` in the place of {} and `out` in that of {out}: the prediction table that it writes."""
+    done = _run(command, {"{}": path, "{out}": out})
+    if done.returncode or not out.is_file():
+        raise _failed(done, "a prediction table at {out}")
+
+
+def _run(command: str, places: Mapping[str, Path]) -> "subprocess.CompletedProcess[str]":
+    """Run a command without a shell, with these paths in these places."""
+    for place in places:
+        if place not in command:
+            examples = "'sh score.sh {}' or 'sh predict.sh {} {out}'"
+            raise refuse(command, f"has no {place} where a path goes, as in {examples}")
+    words = shlex.split(command)
+    for place, path in places.items():
+        words = [word.replace(place, str(path)) for word in words]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise refuse(words[0], f"cannot be run: {error.strerror}") from error
+
+
+def _failed(done: "subprocess.CompletedProcess[str]", expected: str) -> BadInput:
     told = (done.stderr or done.stdout).strip()[-500:] or "nothing"
-    message = f"exit code {done.returncode}, said: {told}; expected exit code 0 and the score as the last word"
-    raise refuse(shlex.join(words), message)
+    message = f"exit code {done.returncode}, said: {told}; expected exit code 0 and {expected}"
+    return refuse(shlex.join(done.args), message)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """Of weights; empty for what is none or not there."""
+    if path.suffix != WEIGHTS_SUFFIX or not path.is_file():
+        return {}
+    with _open(path) as file:
+        return dict(file.metadata() or {})
 
 
 def _open(path: Path) -> Any:

@@ -7,7 +7,6 @@ name and the track's rules are checked, files appear and the entry is stored, or
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +40,7 @@ from leaderboard.schema import (
     Rules,
     add,
     find,
+    now,
     prepare,
     read,
     version_of,
@@ -200,7 +200,7 @@ def reveal(engine: Engine, track: str) -> None:
         if not (rules.private_share or rules.step is not None):
             raise refuse(f"rules of track {track}", "nothing is hidden: no private videos and no Ladder rule")
         if rules.revealed_at is None:
-            connection.execute(update(RULES).where(RULES.c.track == track).values(revealed_at=_now()))
+            connection.execute(update(RULES).where(RULES.c.track == track).values(revealed_at=now()))
 
 
 def _named(connection: Connection, track: str, name: str) -> Entry | None:
@@ -306,7 +306,3 @@ def _lock_postgres(connection: Connection) -> None:
     """Writers queue up; readers never wait. The lock ends with the transaction, also when its process is killed."""
     if not connection.get_execution_options().get("reading", False):
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({POSTGRES_LOCK})")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

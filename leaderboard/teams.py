@@ -9,12 +9,11 @@ import hashlib
 import hmac
 import re
 import secrets
-from datetime import UTC, datetime
 
 from sqlalchemy import Engine, select, update
 
 from abaw.problems import refuse
-from leaderboard.schema import TEAMS, Team, add
+from leaderboard.schema import TEAMS, Team, add, now
 from leaderboard.store import reading
 
 TEAM = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
@@ -30,7 +29,7 @@ def add_team(engine: Engine, name: str) -> str:
     with engine.begin() as connection:
         if connection.scalar(select(TEAMS.c.name).where(TEAMS.c.name == name)):
             raise refuse(name, "there is a team of this name; `leaderboard team renew` gives it another token")
-        team = Team(name=name, digest=_digest(token), created_at=datetime.now(UTC).replace(tzinfo=None))
+        team = Team(name=name, digest=_digest(token), created_at=now())
         add(connection, TEAMS, team)
     return token
 

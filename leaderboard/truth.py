@@ -15,7 +15,7 @@ from abaw.annotations import annotation_sets, find_annotation_folder, read_annot
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, Track
 from leaderboard.class_folders import read_class_folders
-from leaderboard.images import image_names, places, plain_names
+from leaderboard.images import image_names, last_frames, places, plain_names
 from leaderboard.submissions import read_submission
 
 LSD, MTL = TRACKS["lsd"], TRACKS["mtl"]
@@ -37,6 +37,16 @@ class Truth:
     by_line: bool = False
     """The labels are lines of annotation files, which may go on after the last frame of a video."""
 
+    @property
+    def labelled_N(self) -> NDArray[np.bool_]:
+        """Rows (N,) that have a label of at least one task."""
+        return np.asarray(np.logical_or.reduce(list(self.mask.values())))
+
+    @property
+    def labelled(self) -> pl.Series:
+        """Names of the frames that have a label of at least one task."""
+        return self.image.filter(pl.Series(self.labelled_N))
+
 
 def within(truth: Truth, image: pl.Series) -> tuple[Truth, int]:
     """The truth without the labelled lines after the last predicted frame of a video, and how many labels these are.
@@ -46,16 +56,14 @@ def within(truth: Truth, image: pl.Series) -> tuple[Truth, int]:
     """
     if not truth.by_line or truth.image.equals(image):
         return truth, 0
-    last = places(image).group_by("video").agg(pl.col("frame").max().alias("last"))
-    place = places(truth.image).join(last, on="video", how="left", maintain_order="left")
+    place = places(truth.image).join(last_frames(image), on="video", how="left", maintain_order="left")
     kept = (place["last"].is_null() | (place["frame"] <= place["last"])).to_numpy()
     if kept.all():
         return truth, 0
-    labelled_N = np.logical_or.reduce(list(truth.mask.values()))
     true = {name: true_ND[kept] for name, true_ND in truth.true.items()}
     mask = {name: mask_N[kept] for name, mask_N in truth.mask.items()}
     shorter = Truth(path=truth.path, image=truth.image.filter(pl.Series(kept)), true=true, mask=mask, by_line=True)
-    return shorter, int((labelled_N & ~kept).sum())
+    return shorter, int((truth.labelled_N & ~kept).sum())
 
 
 def read_truth(path: Path, track: Track) -> Truth:

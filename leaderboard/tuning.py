@@ -1,13 +1,14 @@
 """What tuning was worth: the three scores of a tuned thing, which are shown together or not at all.
 
 A search writes them (`smoothing.json`) beside the tables that it treated: an object for each task, or one for the
-whole track, with the numbers `untuned`, `in_sample` and `cross_fitted`. Whatever else it holds is left alone. The
-recipe of an ensemble whose weights were chosen by labels has them too: plain mean, inner and outer score.
+whole track, with the numbers `untuned`, `in_sample` and `cross_fitted`. Whatever else it holds is left alone. A score
+that nobody can know is null there, and is shown as not known: a tuned thing never passes for an untuned one.
+`leaderboard.tuned` finds out what was tuned.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,20 @@ if TYPE_CHECKING:
 SMOOTHING = "smoothing.json"
 """What a search leaves beside the predictions that it treated."""
 WAYS = ("untuned", "in_sample", "cross_fitted")
-Tuning = dict[str, dict[str, float]]
-"""The three scores by task, or by the name of the track where they are its own."""
+NOT_KNOWN = "not known"
+AT_REVEAL = "at reveal"
+"""Instead of a number that is not shown before the reveal."""
+Tuning = dict[str, dict[str, float | None]]
+"""The three scores by task, or by the name of the track where they are its own; None for one that is not known."""
+
+
+def unknown(track: Track) -> Tuning:
+    """Of what was tuned, and nobody knows what it scored."""
+    return {track.name: dict.fromkeys(WAYS)}
 
 
 def read_tuning(path: Path, track: Track) -> Tuning:
-    """Read what a search has written. BadInput names what is missing."""
+    """Read what a search has written. BadInput names what is missing; a null says that a score is not known."""
     tasks = [task.name for task in track.tasks]
     expected = f"expected {', '.join(WAYS)} of each task ({', '.join(tasks)}), or of the track, as a search writes them"
     try:
@@ -43,27 +52,11 @@ def read_tuning(path: Path, track: Track) -> Tuning:
         Problem(path=str(path), message=f"{way} of {name} is {_value(part, way)!r}; expected a number")
         for name, part in parts.items()
         for way in WAYS
-        if not _is_number(_value(part, way))
+        if not _is_given(part, way)
     ]
     if bad:
         raise BadInput(bad)
-    return {name: {way: float(part[way]) for way in WAYS} for name, part in parts.items()}
-
-
-def known_tuning(tables: Sequence[Path], recipe: Mapping[str, Any] | None, track: Track) -> Tuning | None:
-    """The three scores of what was tuned last, of predictions made of these tables, by this recipe where it is one.
-
-    None where nothing was tuned, and for the mean of several tables that were tuned one by one: what tuning is worth to
-    their mean nobody knows. BadInput where what a search left cannot be read.
-    """
-    if recipe and recipe.get("track") == track.name:
-        scores = recipe.get("scores") or {}
-        found = dict(zip(WAYS, (_value(scores, key) for key in ("mean", "inner", "outer")), strict=True))
-        if all(map(_is_number, found.values())):
-            return {track.name: found}
-    if len(tables) == 1 and tables[0].is_file() and (left := tables[0].with_name(SMOOTHING)).is_file():
-        return read_tuning(left, track)
-    return None
+    return {name: {way: _value(part, way) for way in WAYS} for name, part in parts.items()}
 
 
 def is_hidden(rules: "Rules", *, withheld: bool) -> bool:
@@ -71,29 +64,44 @@ def is_hidden(rules: "Rules", *, withheld: bool) -> bool:
     return rules.revealed_at is None and (withheld or rules.private_share > 0)
 
 
-def told(tuning: Mapping[str, Mapping[str, float]] | None) -> list[str]:
+def told(tuning: Mapping[str, Mapping[str, float | None]] | None) -> list[str]:
     """The three scores in words, a line for each thing that was tuned."""
-    ways = {
-        name: ", ".join(f"{way.replace('_', '-')} {part[way]:.4f}" for way in WAYS)
-        for name, part in (tuning or {}).items()
-    }
-    return [f"tuned on labels, {name}: {text}" for name, text in ways.items()]
+    return [f"tuned on labels, {name}: {ways_text(part)}" for name, part in (tuning or {}).items()]
 
 
-def total(tuning: Mapping[str, Mapping[str, float]] | None, track: Track) -> dict[str, float] | None:
-    """The three ranking scores of the track; None where nothing, or not every task, was tuned."""
+def ways_text(scores: Mapping[str, float | None]) -> str:
+    """The three scores of one thing."""
+    return ", ".join(f"{way.replace('_', '-')} {way_text(scores[way])}" for way in WAYS)
+
+
+def way_text(value: float | None) -> str:
+    """One of the three scores, as it is shown."""
+    return NOT_KNOWN if value is None else f"{value:.4f}"
+
+
+def total(tuning: Mapping[str, Mapping[str, float | None]] | None, track: Track) -> dict[str, float | None] | None:
+    """The three ranking scores of the track; None where nothing was tuned.
+
+    They are not known where only some of the tasks were tuned: nobody says what the others score.
+    """
     if not tuning:
         return None
     if track.name in tuning:
         return dict(tuning[track.name])
-    if set(tuning) != {task.name for task in track.tasks}:
-        return None
-    return {way: sum(part[way] for part in tuning.values()) for way in WAYS}
+    parts = [tuning.get(task.name, {}) for task in track.tasks]
+    found = {way: [value for part in parts if (value := part.get(way)) is not None] for way in WAYS}
+    return {way: sum(values) if len(values) == len(parts) else None for way, values in found.items()}
+
+
+def is_number(value: Any) -> bool:
+    """Whether JSON holds a finite number there."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _value(part: Any, way: str) -> Any:
-    return part.get(way) if isinstance(part, dict) else None
+    found: Any = part.get(way) if isinstance(part, dict) else None
+    return float(found) if is_number(found) else found
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_given(part: Any, way: str) -> bool:
+    return isinstance(part, dict) and way in part and (part[way] is None or is_number(part[way]))

@@ -1,23 +1,31 @@
 """ABAW3's templates: lists of video names, one a line, for which a submission is one `<video>.txt` a video.
 
-Such a list does not say how many frames a video has, and nothing else does. So the files of a submission are taken to
-have a line for every frame; and of predictions, the frames from 1 to the last predicted one of each video are written.
-Where no face is found at the end of a video these are too few: a template that names the last frame of each video
-(`video/00123.jpg`) says how far `leaderboard export --form abaw3` has to go.
+Such a list does not say how many frames a video has. Where the truth is at hand, its last labelled frame does: a file
+that ends well before it is refused, and predictions are written up to it. Without truth the files of a submission are taken
+to have a line for every frame; and of predictions, the frames from 1 to the last predicted one of each video are
+written. Where no face is found at the end of a video these are too few: a template that names the last frame of each
+video (`video/00123.jpg`) says how far `leaderboard export --form abaw3` has to go.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from abaw.tracks import Track
-from leaderboard.images import looks_like_a_row, places
+from leaderboard.images import last_frames, looks_like_a_row, places
 from leaderboard.reasons import Reasons
 from leaderboard.submissions import LINE
 from leaderboard.zips import holds_videos
 
+if TYPE_CHECKING:
+    from leaderboard.truth import Truth
+
 VIDEO = "video"
+LINES_BEYOND = 5
+"""Lines of an annotation file for which the video may have no frame."""
+NO_LENGTHS = "lists videos alone: how many lines each must have could not be checked"
 NAME = r"^[^/\\.,;\t]+$"
 
 
@@ -75,6 +83,20 @@ def compare_videos(rows: pl.DataFrame, path: Path, asked: pl.DataFrame, template
         reasons.add("extra video", path / f"{video}.txt", message)
 
 
+def check_lengths(rows: pl.DataFrame, path: Path, truth: "Truth", reasons: Reasons) -> None:
+    """Add a reason for every file of a video that ends before the last frame of it that has a label.
+
+    Annotation files may go on for some lines after the video: so few do not count, and are told with the score.
+    """
+    ends = last_frames(truth.labelled).join(last_frames(rows["image"]), on=VIDEO, suffix="_found").sort(VIDEO)
+    allowed = LINES_BEYOND if truth.by_line else 0
+    for video, last, found in ends.filter(pl.col("last_found") + allowed < pl.col("last")).iter_rows():
+        message = f"{found:,} lines after the header, needed are {last:,}"
+        reasons.add(
+            "missing row", path / f"{video}.txt", f"{message}: {truth.path} has labels of the video up to there"
+        )
+
+
 def every_frame(ends: pl.DataFrame) -> pl.DataFrame:
     """`image` of each frame from 1 to `last` of each `video`, in the order of the videos."""
     counted = ends.select(VIDEO, "last").iter_rows()
@@ -82,13 +104,13 @@ def every_frame(ends: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"image": pl.Series(image, dtype=pl.String)})
 
 
-def rows_asked(asked: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+def rows_asked(asked: pl.DataFrame, predicted: pl.Series, truth: "Truth | None" = None) -> pl.DataFrame:
     """The rows that a template asks for, by `image`: its own, or of a list of videos each frame up to the last known.
 
-    `known` holds `video` and `frame` of what is there; of a video without any, frame 1 is asked for.
+    That is the last one that is predicted or has a label; of a video without any, frame 1 is asked for.
     """
     if VIDEO not in asked.columns:
         return asked
-    last = known.group_by(VIDEO).agg(pl.col("frame").max().alias("last"))
-    ends = asked.join(last, on=VIDEO, how="left", maintain_order="left").with_columns(pl.col("last").fill_null(1))
-    return every_frame(ends)
+    known = predicted if truth is None else pl.concat([predicted, truth.labelled])
+    ends = asked.join(last_frames(known), on=VIDEO, how="left", maintain_order="left")
+    return every_frame(ends.with_columns(pl.col("last").fill_null(1)))

@@ -68,6 +68,36 @@ def test_folders_of_one_file_a_video_are_compared(tmp_path: Path, capsys: Captur
     assert found["score"]["second"] < 0
 
 
+def test_a_side_that_was_tuned_is_told_with_the_score_that_was_compared(
+    submit: None, tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path], capsys: Capture
+) -> None:
+    """A greedy ensemble scored on the frames of its choice, and a smoothed table scored on frames of no choice."""
+    chosen, smoothed = tmp_path / "chosen.parquet", tmp_path / "search" / "val.parquet"
+    assert run("ensemble", *table_files, "--track", "mtl", "--method", "greedy", "--out", chosen) == 0
+    scores = json.loads(Path(f"{chosen}.recipe.json").read_text())["scores"]
+    smoothed.parent.mkdir()
+    smoothed.write_bytes(table_files[1].read_bytes())
+    three = {"untuned": 0.4, "in_sample": 0.6, "cross_fitted": 0.5}
+    (smoothed.parent / "smoothing.json").write_text(json.dumps(three))
+    capsys.readouterr()
+    assert run("compare", chosen, smoothed, table_files[2], "--track", "mtl", "--json") == 0
+    first, second = json.loads(capsys.readouterr().out)["comparisons"]
+    ways = {"untuned": scores["mean"], "in_sample": scores["inner"], "cross_fitted": scores["outer"]}
+    tuned = {"name": str(chosen), "compared": "in-sample", "scores": ways}
+    assert first["tuned"] == [tuned, {"name": str(smoothed), "compared": "as submitted", "scores": three}]
+    assert second["tuned"] == [tuned]
+    common = ("--track", "mtl", "--template", template, "--truth", truth_list)
+    assert run("submit", smoothed, *common, "--name", "smoothed") == 0
+    capsys.readouterr()
+    assert run("compare", "a", "smoothed", "--track", "mtl") == 0
+    assert capsys.readouterr().out.splitlines()[2] == (
+        "smoothed was tuned on labels (untuned 0.4000, in-sample 0.6000, cross-fitted 0.5000); "
+        "compared is its score as submitted, which is too good if it was tuned on these videos"
+    )
+    assert run("compare", "a", "b", "--track", "mtl", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["comparisons"][0]["tuned"] == []
+
+
 def test_what_is_neither_file_nor_entry_is_refused(submit: None, capsys: Capture) -> None:
     capsys.readouterr()
     assert run("compare", "a", "nobody", "--track", "mtl") == 1

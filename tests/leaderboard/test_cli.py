@@ -62,6 +62,15 @@ def test_score_prints_a_table_for_people(table_files: list[Path], capsys: Captur
     assert [line.split("│")[1].strip() for line in videos if line.startswith("│")] == ["other", "vid", "vid_left"]
 
 
+def test_names_of_videos_are_printed_as_they_are(here: Path, capsys: Capture) -> None:
+    names = [":smile:", "[b]v"]
+    rows = "".join(f"{name}/00001.jpg,0,0.25\n{name}/00002.jpg,0.5,-0.25\n" for name in names)
+    truth = va_file(here / "truth.txt", rows)
+    assert run("score", truth, "--track", "va", "--truth", truth, "--videos") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("│")[1].strip() for line in lines if line.startswith("│")][-2:] == names
+
+
 def test_validate_says_ok_or_every_reason(here: Path, capsys: Capture) -> None:
     template = va_file(here / "t.txt", "v/00001.jpg,\nv/00002.jpg,\n")
     good = va_file(here / "good.txt", "v/00001.jpg,0,0\nv/00002.jpg,0,0\n")

@@ -1,5 +1,6 @@
 """Comparisons: a better entry is told from a worse one, noise is not, and both must be scored on the same videos."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_a_better_entry_is_better_and_the_difference_is_that_of_the_scores() -> 
     back = one(b, a)
     assert back.score.difference == -found.score.difference
     assert back.score.interval.low == pytest.approx(-found.score.interval.high, abs=1e-12)
+
+
+def test_before_the_reveal_a_tuned_side_is_named_without_its_scores() -> None:
+    a, b = contender("a", 0.6, seed=1), contender("b", 0.4, seed=2)
+    found = one(a, replace(b, tuned=True))
+    assert found.as_json()["tuned"] == [{"name": "b", "compared": "as submitted", "scores": None}]
+    assert str(found.tuned[0]).startswith("b was tuned on labels (three scores at reveal); compared is its score as")
+    score = pooled(EXPR, a.counted).compute()["S_EXPR"]
+    for in_sample, compared in ((score + 1e-5, "in-sample"), (score + 1e-2, "as submitted"), (None, "as submitted")):
+        three = {"untuned": 0.1, "in_sample": in_sample, "cross_fitted": None}
+        found = one(replace(a, tuned=True, tuning={"expr": three}), b)
+        assert found.as_json()["tuned"] == [{"name": "a", "compared": compared, "scores": three}]
 
 
 def test_equal_entries_do_not_differ() -> None:

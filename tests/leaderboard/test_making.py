@@ -1,6 +1,7 @@
 """Ensembles that choose: identical to plain loops, nested by video, saved and replayed."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ def made_up(kind: str, seed: int, members: int = 5, rows: int = 60) -> tuple[Tas
     return task, np.clip(noisy_MNC, -1 if kind == "va" else 0, 1).astype(np.float32), true_ND
 
 
-def pool_of(task: Task, x_MNC: Any, true_ND: Any) -> Pool:
-    rows, allowed = np.arange(x_MNC.shape[1]), list(range(len(x_MNC)))
+def pool_of(task: Task, x_MNC: Any, true_ND: Any, rows: Any = None, allowed: list[int] | None = None) -> Pool:
+    rows = np.arange(x_MNC.shape[1]) if rows is None else rows
+    allowed = list(range(len(x_MNC))) if allowed is None else allowed
     if task.kind == "regression":
         return ConcordancePool(moments(x_MNC, true_ND, rows))
     if task.kind == "classes":
@@ -77,6 +79,37 @@ def test_greedy_picks_what_the_plain_loop_picks(kind: str) -> None:
         chosen, scores = plain_loop(task, x_MNC, true_ND, 6)
         assert list(found.members) == chosen
         np.testing.assert_allclose(found.scores, scores, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["expr", "au"])
+def test_counts_add_up_over_blocks_of_rows_for_the_members_that_may_be_picked(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("leaderboard.counts.ROWS_AT_ONCE", 7)
+    task, x_MNC, true_ND = made_up(kind, 0)
+    x_MNC = np.round(x_MNC * 4) / 4  # many ties
+    rows, allowed = np.arange(1, 60, 2), [0, 2, 3]
+    pool = pool_of(task, x_MNC, true_ND, rows, allowed)
+    picked: list[int] = []
+    for member in (2, 0, 2, 3):
+        scores_M = pool.with_each()
+        assert np.isnan(scores_M[[1, 4]]).all()
+        for m in allowed:
+            mean_NC = x_MNC[[*picked, m]][:, rows].mean(axis=0, dtype=np.float64)
+            assert scores_M[m] == pytest.approx(plain_score(task, mean_NC, true_ND[rows]), abs=1e-12)
+        pool.pick(member)
+        picked.append(member)
+
+
+@pytest.mark.parametrize("kind", ["expr", "au"])
+def test_counting_never_holds_the_members_twice(kind: str) -> None:
+    task, x_MNC, true_ND = made_up(kind, 0, members=60, rows=20_000)
+    select([pool_of(task, x_MNC[:, :10], true_ND[:10])], 2, range(60))  # compiles
+    tracemalloc.start()
+    select([pool_of(task, x_MNC, true_ND)], 3, range(60))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < x_MNC.nbytes / 8, "the sum, the bounds and the member that is added: some six of 60 members"
 
 
 def test_moments_are_sums_that_add_up_over_folds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
-"""Soups of checkpoints: uniform and greedy, and checkpoints of other architectures."""
+"""Soups of checkpoints: the mean of their weights, checkpoints of other architectures, and commands that score one."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from abaw.problems import BadInput
 from leaderboard.cli import main
-from leaderboard.soup import greedy_soup, ingredients, score_with, write_soup
+from leaderboard.soup import ingredients, predict_with, score_with, soup_choice, write_soup
 
 
 def checkpoint(path: Path, value: float, **extra: np.ndarray) -> Path:
@@ -59,15 +60,18 @@ def test_checkpoints_of_another_architecture_are_refused_tensor_by_tensor(tmp_pa
             write_soup([tmp_path / f"{path}.safetensors"], tmp_path / "s.safetensors")
 
 
-def test_a_greedy_soup_keeps_what_does_not_hurt(tmp_path: Path) -> None:
-    files = [checkpoint(tmp_path / f"{value}.safetensors", value) for value in (9, 4, 7)]
-
-    def near_five(path: Path) -> float:
-        return -abs(float(load_file(path)["w"][0, 0]) - 5)
-
-    steps = greedy_soup(files, near_five)
-    assert [(step.path.stem, step.kept) for step in steps] == [("4", True), ("7", True), ("9", False)]
-    assert steps[1].score == -0.5
+def test_a_soup_of_chosen_soups_is_chosen_and_nobody_knows_its_score(tmp_path: Path) -> None:
+    files = [checkpoint(tmp_path / f"{value}.safetensors", value) for value in (1, 2)]
+    plain, chosen, both = (tmp_path / f"{name}.safetensors" for name in ("plain", "chosen", "both"))
+    write_soup(files, plain)
+    assert soup_choice(plain) is None, "the mean of all chooses nothing"
+    assert soup_choice(tmp_path / "none.safetensors") is None
+    write_soup(files, chosen, {"track": "va", "in_sample": 0.5})
+    assert soup_choice(chosen) == {"track": "va", "in_sample": 0.5}
+    write_soup([chosen, plain], both)
+    assert soup_choice(both) == {}
+    write_soup([plain, chosen], both, {"track": "va", "in_sample": 0.6})
+    assert soup_choice(both) == {}
 
 
 def test_the_command_scores_with_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,9 +84,13 @@ def test_the_command_scores_with_a_program(tmp_path: Path, capsys: pytest.Captur
     out = tmp_path / "soup.safetensors"
     command = ["soup", *map(str, files), "--out", str(out), "--greedy", f"{sys.executable} {script} {{}}"]
     assert main(command) == 0
-    lines = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    assert told.err.startswith("in-sample: what the soup scores on other videos is not known")
+    lines = told.out.splitlines()
     assert lines[0] == f"-1.0000  kept  {files[1]}"
     assert lines[-1] == f"{out}: the mean of 1 of 2 checkpoints"
+    assert lines[-2] == "tuned on labels, the soup: untuned -1.5000, in-sample -1.0000, cross-fitted not known"
+    assert soup_choice(out) == {"track": None, "untuned": -1.5, "in_sample": -1.0, "cross_fitted": None}
     np.testing.assert_array_equal(load_file(out)["w"], np.full((2, 3), 4))
     assert main(command) == 1
     assert "exists already" in capsys.readouterr().err
@@ -100,3 +108,16 @@ def test_the_command_scores_with_a_program(tmp_path: Path, capsys: pytest.Captur
 def test_a_program_that_says_no_score_is_refused(command: str, message: str) -> None:
     with pytest.raises(BadInput, match=message.replace("{}", r"\{\}")):
         score_with(command, Path("w.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("true {}", "has no {out} where a path goes"),
+        ("false {} {out}", "exit code 1, said: nothing; expected exit code 0 and a prediction table at {out}"),
+        ("true {} {out}", "exit code 0, said: nothing; expected exit code 0 and a prediction table at {out}"),
+    ],
+)
+def test_a_program_that_writes_no_predictions_is_refused(command: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=re.escape(message)):
+        predict_with(command, Path("w.safetensors"), tmp_path / "t.parquet")

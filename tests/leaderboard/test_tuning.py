@@ -1,6 +1,7 @@
 """Tuned things: the three scores are read together, and a board shows them together."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from leaderboard.cli import main
 from leaderboard.entries import Request, submit
 from leaderboard.report_board import board_of
 from leaderboard.schema import Rules
-from leaderboard.tuning import WAYS, known_tuning, read_tuning, total
+from leaderboard.tuned import known_tuning
+from leaderboard.tuning import WAYS, read_tuning, told, total
 
 MTL, VA = TRACKS["mtl"], TRACKS["va"]
 THREE = {"untuned": 0.4, "in_sample": 0.5, "cross_fitted": 0.45}
@@ -30,7 +32,8 @@ def test_tasks_add_up_to_the_track(tmp_path: Path) -> None:
     tuning = read_tuning(written(tmp_path / "t.json", found), MTL)
     assert tuning == {task: THREE for task in ("va", "expr", "au")}
     assert total(tuning, MTL) == {way: pytest.approx(3 * value) for way, value in THREE.items()}
-    assert total({"va": THREE}, MTL) is None, "a sum needs every task"
+    assert total(None, MTL) is None
+    assert total({"va": THREE}, MTL) == dict.fromkeys(WAYS), "a sum needs every task, and tuned it is"
     assert total(read_tuning(written(tmp_path / "t.json", THREE), MTL), MTL) == THREE
     assert total(read_tuning(written(tmp_path / "t.json", {"va": THREE}), VA), VA) == THREE
 
@@ -40,7 +43,8 @@ def test_tasks_add_up_to_the_track(tmp_path: Path) -> None:
     [
         ({"va": {"untuned": 0.4, "in_sample": 0.5}}, "cross_fitted of va is None; expected a number"),
         ({"va": {**THREE, "in_sample": "0.5"}}, "in_sample of va is '0.5'"),
-        ({"va": 3}, "untuned of va is 3|untuned of va is None"),
+        ({"va": 3}, "untuned of va is None"),
+        ({"va": {**THREE, "in_sample": math.nan}}, "in_sample of va is nan"),
         ({"expr": THREE}, "holds none of these tasks; expected untuned, in_sample, cross_fitted of each task"),
         ([1], "no JSON object"),
     ],
@@ -48,6 +52,14 @@ def test_tasks_add_up_to_the_track(tmp_path: Path) -> None:
 def test_two_of_three_are_refused(tmp_path: Path, value: object, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         read_tuning(written(tmp_path / "t.json", value), VA)
+
+
+def test_a_score_may_be_said_not_to_be_known(tmp_path: Path) -> None:
+    found = read_tuning(written(tmp_path / "t.json", {**THREE, "cross_fitted": None}), VA)
+    assert found == {"va": {**THREE, "cross_fitted": None}}
+    assert told(found) == ["tuned on labels, va: untuned 0.4000, in-sample 0.5000, cross-fitted not known"]
+    parts = {task.name: THREE for task in MTL.tasks} | found
+    assert total(parts, MTL) == {"untuned": pytest.approx(1.2), "in_sample": pytest.approx(1.5), "cross_fitted": None}
 
 
 def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
@@ -123,12 +135,49 @@ def test_what_a_search_left_beside_a_table_is_found(request_: Request) -> None:
     (table,) = request_.files
     written(table.with_name("smoothing.json"), {task.name: THREE for task in MTL.tasks})
     submit(request_)
-    submit(replace(request_, name="mean", files=(table, table.with_name("run1.parquet"))))
     tuning = {row.name: row.tuning for row in board.rows(request_.store, MTL)}
-    assert tuning == {"first": {task.name: THREE for task in MTL.tasks}, "mean": None}
+    assert tuning == {"first": {task.name: THREE for task in MTL.tasks}}
     written(table.with_name("smoothing.json"), {"va": {"untuned": 1}})
     with pytest.raises(BadInput, match="in_sample of va is None"):
         submit(replace(request_, name="third"))
+
+
+def test_a_mean_of_tables_that_were_tuned_one_by_one_is_tuned_and_its_scores_are_not_known(
+    request_: Request, table_files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However the mean is made: when it is submitted, by `ensemble`, by `export`, or of such means again."""
+    (tmp_path / "search").mkdir()
+    smoothed = tmp_path / "search" / "val.parquet"
+    smoothed.write_bytes(table_files[0].read_bytes())
+    left = written(smoothed.with_name("smoothing.json"), {task.name: THREE for task in MTL.tasks})
+    unknown = {"mtl": dict.fromkeys(WAYS)}
+    submit(replace(request_, name="plain", files=(table_files[1], table_files[2])))
+    submit(replace(request_, name="mean", files=(smoothed, table_files[1])))
+    for method in ("mean", "greedy"):
+        out = tmp_path / f"{method}.parquet"
+        assert run("ensemble", smoothed, table_files[1], "--track", "mtl", "--method", method, "--out", out) == 0
+        assert f"tuned one by one: {smoothed}; cross-fitted score of the ensemble: not known" in capsys.readouterr().out
+        submit(replace(request_, name=method + " ensemble", files=(out,)))
+    again = tmp_path / "again.parquet"
+    assert run("ensemble", tmp_path / "mean.parquet", table_files[2], "--track", "mtl", "--out", again) == 0
+    recipe = written(tmp_path / "plain.json", {**json.loads(Path(f"{again}.recipe.json").read_text()), "tuned": []})
+    names = [f"{tmp_path / 'mean.parquet'}={smoothed}", f"{table_files[2]}={table_files[2]}"]
+    assert run("ensemble", *names, "--track", "mtl", "--replay", recipe, "--out", tmp_path / "replayed.parquet") == 0
+    template = ("--track", "mtl", "--template", request_.template)
+    assert run("export", smoothed, table_files[1], *template, "--out", tmp_path / "official.txt") == 0
+    left.unlink()
+    capsys.readouterr()
+    assert run("score", tmp_path / "official.txt", "--truth", request_.truth or "", "--track", "mtl", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tuning"] == unknown
+    submit(replace(request_, name="again", files=(again,)))
+    submit(replace(request_, name="replayed", files=(tmp_path / "replayed.parquet",)))
+    submit(replace(request_, name="exported", files=(tmp_path / "official.txt",), out=None))
+    rows = {row.name: row for row in board.rows(request_.store, MTL)}
+    assert {name: row.tuning for name, row in rows.items() if row.tuning != unknown} == {"plain": None}
+    assert len(rows) == 7
+    capsys.readouterr()
+    assert run("show", "--store", request_.store) == 0
+    assert capsys.readouterr().out.count("not known") == 6 * len(WAYS)
 
 
 def test_what_chose_nothing_or_another_tracks_score_is_not_tuned(tmp_path: Path) -> None:

@@ -119,29 +119,60 @@ def test_one_file_is_no_submission_for_a_list(run: Run, table: str) -> None:
     )  # fmt: skip
 
 
-def test_a_folder_and_tables_are_submitted_and_scored_by_a_list(run: Run, table: str, tmp_path: Path) -> None:
+@pytest.fixture
+def labels(tmp_path: Path) -> str:
+    """Annotations of the videos of the list, in which `v` goes on for a frame after the last predicted one."""
+    folder = tmp_path / "labels" / "VA_Estimation_Challenge" / "Test_Set"
+    folder.mkdir(parents=True)
+    (folder / "v.txt").write_text("valence,arousal\n0.1,0.5\n0.2,0.4\n-5,-5\n0.4,0.6\n0.9,0.9\n-5,-5\n")
+    (folder / f"{LONG}.txt").write_text("valence,arousal\n0.1,0.5\n0.2,0.3\n")
+    return "labels"
+
+
+def submission(file: str, name: str, *more: str) -> Sequence[str]:
+    return command("submit", file, "--name", name, "--out", "out", "--store", "sqlite:///b.sqlite", *more)
+
+
+@pytest.mark.parametrize("form", ["folder", "folder.zip"])
+def test_a_file_that_ends_before_the_labels_is_refused(run: Run, table: str, labels: str, form: str) -> None:
+    """What is left out would not count, and the ends of videos would be won by silence."""
     listed()
-    labels = tmp_path / "labels" / "VA_Estimation_Challenge" / "Test_Set"
-    labels.mkdir(parents=True)
-    (labels / "v.txt").write_text("valence,arousal\n0.1,0.5\n0.2,0.4\n-5,-5\n0.4,0.6\n0.9,0.9\n")
-    (labels / f"{LONG}.txt").write_text("valence,arousal\n0.1,0.5\n0.2,0.3\n")
+    run(*command("export", table, "--out", form))
+    code, _, error = run("score", form, "--track", "va", "--truth", labels)
+    assert code == 0
+    assert error[0] == f"{form}: 1 labelled lines come after the last row of their video; they do not count"
+    with Path("labels/VA_Estimation_Challenge/Test_Set/v.txt").open("a") as file:
+        file.write("-5,-5\n" * 3 + "0.1,0.1\n")
+    short = f"{form}/v.txt: 4 lines after the header, needed are 10: labels has labels of the video up to there"
+    assert run("score", form, "--track", "va", "--truth", labels) == (1, [], [short])
+    told = [FILLED, short, "stored as invalid, not ranked: short"]
+    assert run(*submission(form, "short", "--truth", labels)) == (1, [], told)
+    code, _, error = run(*submission(form, "unscored"))
+    assert (code, f"warning: out/va-unscored.txt: {UNCHECKED.replace(':', '', 1)}" in error) == (0, True)
+
+
+def test_a_folder_and_tables_are_submitted_and_scored_by_a_list(run: Run, table: str, labels: str) -> None:
+    """Tables are filled up to the last label, as a folder must be that is submitted."""
+    listed()
     run(*command("export", table, "--out", "folder"))
+    with Path("folder/v.txt").open("a") as file:
+        file.write(f"{LINES[-1]}\n")
+    assert run("score", "folder", "--track", "va", "--truth", labels)[0] == 0
     told = []
     for name, file in (("folder", "folder"), ("tables", table)):
-        options = ("--truth", "labels", "--name", name, "--out", "out", "--store", "sqlite:///b.sqlite")
-        code, out, error = run(*command("submit", file, *options))
+        code, out, error = run(*submission(file, name, "--truth", labels))
         assert code == 0
+        assert not any("come after the last row" in line for line in error)
+        assert ("3 of 7 rows (42.9%) had no prediction: filled from their neighbours" in error) is (name == "tables")
         told.append(out[0].split(",")[0].partition(" ")[2])
-        path = f"out/va-{name}.txt"
-        assert f"{path}: 1 labelled lines come after the last row of their video; they do not count" in error
-        assert Path(path).read_text().splitlines() == [
+        assert Path(f"out/va-{name}.txt").read_text().splitlines() == [
             "image_location,valence,arousal",
-            *(f"v/0000{frame}.jpg,{line}" for frame, line in enumerate(LINES[1:], start=1)),
+            *(f"v/0000{frame}.jpg,{line}" for frame, line in enumerate([*LINES[1:], LINES[-1]], start=1)),
             f"{LONG}/00001.jpg,0.1000,0.5000", f"{LONG}/00002.jpg,0.2000,0.5000",
         ]  # fmt: skip
     assert told[0] == told[1]
     Path("folder/v.txt").unlink()
-    code, _, error = run(*command("submit", "folder", "--name", "lost", "--store", "sqlite:///b.sqlite"))
+    code, _, error = run(*submission("folder", "lost"))
     assert (code, error) == (
         1,
         [
