@@ -1,5 +1,6 @@
 """Every recipe and every table by name. A variant is a recipe with the fields of a table's row replaced."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -7,6 +8,7 @@ from types import ModuleType
 from experiments import contrawarping, cotex, demo, dual_view, emma, mae_face, temporal
 from experiments.catalogue import recipes_of
 from experiments.recipe import Recipe
+from experiments.sizes import debug
 from experiments.variants import PaperTable, with_fields
 
 MODULES: tuple[ModuleType, ...] = (demo, mae_face, emma, cotex, contrawarping, dual_view, temporal)
@@ -37,8 +39,11 @@ def get_recipe(name: str) -> Recipe:
     full = base.removesuffix("_debug")
     row = next((row for one in _tables_of(full) for row in one.rows if row.name == row_name and not row.members), None)
     if base in RECIPES and row is not None:
-        changes = row.change if base == full else {**row.change, **(row.small or {})}
-        return with_fields(RECIPES[base](), {**changes, "name": name})
+        if base == full:
+            return with_fields(RECIPES[full](), {**row.change, "name": name})
+        # What a row changes is made tiny with the rest: it may be a network of the paper's size.
+        tiny = debug(with_fields(RECIPES[full](), {**row.change, **(row.small or {})}))
+        return dataclasses.replace(tiny, name=name)
     near = difflib.get_close_matches(name, [*RECIPES, *variants()], n=1)
     hint = f" Perhaps you meant {near[0]}." if near else ""
     raise ValueError(

@@ -51,9 +51,11 @@ def small(recipe: Recipe) -> Recipe:
         Delivery() if recipe.track.name in EMBEDDED else Delivery(root=recipe.delivery.root, pool=recipe.delivery.root)
     )
     tiny = shrink(recipe)
+    labels = "expr" if recipe.track.name in EMBEDDED else recipe.track.name
     return replace(
         tiny,
         name=f"{recipe.name}_small",
+        passes=tuple(_tiny_pass(one, labels) for one in recipe.passes),
         pretrain=replace(tiny.pretrain, epochs=15, batch_size=128, sampling=Sampling()),
         delivery=delivery,
         faces=FACES,
@@ -114,17 +116,16 @@ def _tiny(config: Any) -> Any:
         return replace(config, encoder=shrink(config.encoder), pool="spatial")
     if isinstance(config, Temporal):
         return replace(config, width=64, depth=min(3, config.depth), heads=4)
-    if isinstance(config, Pass) and config.shards is not None:
-        return _on_training_frames(config)
     return _short(config) if isinstance(config, Optimisation) else None
 
 
-def _on_training_frames(one: Pass) -> Pass:
-    """A pass on another data set, on the expressions of the training frames: the embedded faces have no other."""
-    system = shrink(one.system)
-    if isinstance(system, MultiTask):
-        system = replace(system, track="expr")
-    return replace(one, system=system, optimisation=_short(one.optimisation), shards=None)
+def _tiny_pass(one: Pass, labels: str) -> Pass:
+    """The pass made tiny; one on another data set learns the `labels` (a track) of the training frames instead."""
+    tiny = shrink(one)
+    if one.shards is None:
+        return tiny
+    system = replace(tiny.system, track=labels) if isinstance(tiny.system, MultiTask) else tiny.system
+    return replace(tiny, system=system, shards=None)
 
 
 def _short(settings: Optimisation) -> Optimisation:

@@ -1,5 +1,6 @@
 """Every row of every paper's table is a recipe with a name, at the paper's size and at a small one."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 
 from abaw.systems.emma import Emma
 from abaw.systems.multitask import MultiTask
+from abaw.training.starts import match
 from experiments.cli import run
 from experiments.inputs import check_names, check_networks
 from experiments.line import Line
-from experiments.recipe import Recipe
+from experiments.recipe import PRETRAINED, START, Recipe
 from experiments.registry import RECIPES, TABLES, get_recipe, variants
 from experiments.table import small_variant, variant_of
 from experiments.variants import with_fields
@@ -36,6 +38,26 @@ def test_a_row_has_stages_at_both_sizes(table, row, tmp_path):
         trainings = [stage for stage in Line(tiny, tmp_path).trainings() if stage.job is not None]
         assert trainings[-1].name.startswith(("finetune/", "temporal/"))
         assert tiny.delivery.root is None
+
+
+TINY = [f"{table.recipe}_debug-{row.name}" for table, row in ROWS if row.small is not None]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_row_at_the_size_for_tests_is_tiny_and_starts_from_its_pre_training(name):
+    recipe = get_recipe(name)
+    assert recipe.name == name
+    parts = [(recipe.system.build(), recipe.init), *((one.system.build(), one.init) for one in recipe.passes)]
+    sizes = [sum(value.numel() for value in system.parameters()) for system, _ in parts]
+    assert max(sizes) < 25e6, "DAN has 20 million"
+    if recipe.finetune.keep:
+        assert recipe.finetune.evaluate_every
+    if PRETRAINED in recipe.starts:
+        found = recipe.pretraining.build().state_dict()
+        trunks = [system.trunks()["encoder"] for system, init in parts if init.get("encoder") == START]
+        assert trunks
+        for trunk in itertools.chain(*trunks):
+            assert match(trunk.state_dict(), found, source="pretraining")[1].share >= 0.9
 
 
 def test_rows_of_one_table_differ(tmp_path):

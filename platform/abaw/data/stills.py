@@ -1,7 +1,8 @@
 """What the sources of still images share: lists of paths, splits from folder names, frame numbers.
 
 A frame belongs to a video everywhere else in the program; here each folder of images is one, so that what lies together
-(a person, a query, a class) is held out together. `path` keeps the original name.
+(a person, a query, a class) is held out together. Where the organisers' lists split a folder, as AffectNet's do, each
+split's part is one. `path` keeps the original name.
 """
 
 from pathlib import Path
@@ -27,7 +28,9 @@ def collect(images: pl.DataFrame, drops: Drops, *, source: Path, track: str) -> 
         left_out = f"; {len(drops)} files or lines were left out: {reasons}" if drops else ""
         raise refuse(source, f"holds no image that can be used{left_out}")
     own = source.absolute() if source.is_dir() else source.absolute().parent
-    video = pl.when(pl.col("folder") == "").then(pl.lit(shown(own.name))).otherwise("folder")
+    folder = pl.when(pl.col("folder") == "").then(pl.lit(shown(own.name))).otherwise("folder")
+    part = pl.concat_str(folder, pl.col("split").fill_null("other"), separator="/")
+    video = pl.when(pl.col("split").drop_nulls().n_unique().over(folder) > 1).then(part).otherwise(folder)
     frames = frame_table(number_frames(images.with_columns(video=video)))
     return Collection(frames=frames, drops=drop_table(drops), track=track)
 

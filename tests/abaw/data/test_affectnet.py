@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from abaw.data.affectnet import NPY_BYTES, _scalar, read_affectnet
+from abaw.folds import official_fold
 from abaw.problems import BadInput
 
 HEADER = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
@@ -45,10 +46,12 @@ def test_tables_give_labels_by_subdirectory(tree: Any) -> None:
     found = read_affectnet(tree.root)
     assert found.track == "affectnet8"
     assert labels_of(found) == [
-        ("Manually_Annotated_Images/1", "aa.jpg", 1, 0.5, -0.25, "train"),
-        ("Manually_Annotated_Images/1", "bb.JPG", 0, 0.0, 1.0, "validation"),
+        ("Manually_Annotated_Images/1/train", "aa.jpg", 1, 0.5, -0.25, "train"),
+        ("Manually_Annotated_Images/1/validation", "bb.JPG", 0, 0.0, 1.0, "validation"),
         ("Manually_Annotated_Images/689", "aa.jpg", 7, None, None, "train"),
     ]
+    held_out = official_fold(found.frames).held_out(0)
+    assert held_out == ["Manually_Annotated_Images/1/validation"], "the tables share folders, and that is no leak"
     assert found.drops.is_empty()
 
 

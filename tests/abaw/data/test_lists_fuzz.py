@@ -91,7 +91,7 @@ def test_every_row_of_a_table_is_a_frame_or_a_drop(tmp_path: Path, content: byte
 def affectnet_rows(folder: Path, content: bytes) -> set[tuple[Any, ...]]:
     """Path, expression, valence and arousal of each row of a table, None where there is no such label."""
     rows = set()
-    for line in content.decode("utf-8", "replace").split("\n"):
+    for line in content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").split("\n"):
         if len(line.split(",")) == len(OFFICIAL):
             name, *_, expression, valence, arousal = [value.strip() for value in line.split(",")]
             code = plain_number(expression, 0, 7)
