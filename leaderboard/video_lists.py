@@ -1,8 +1,8 @@
 """ABAW3's templates: lists of video names, one a line, for which a submission is one `<video>.txt` a video.
 
 Such a list does not say how many frames a video has. Where the truth is at hand, its last labelled frame does: a file
-that ends well before it is refused, and predictions are written up to it. Without truth the files of a submission are taken
-to have a line for every frame; and of predictions, the frames from 1 to the last predicted one of each video are
+that ends well before it is refused, and predictions are written up to it. Without truth the files of a submission are
+taken to have a line for every frame; and of predictions, the frames from 1 to the last predicted one of each video are
 written. Where no face is found at the end of a video these are too few: a template that names the last frame of each
 video (`video/00123.jpg`) says how far `leaderboard export --form abaw3` has to go.
 """
