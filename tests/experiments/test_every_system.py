@@ -1,4 +1,4 @@
-"""Every system and every track from files to predictions at the size for tests. Half an hour: `pytest -m systems`."""
+"""Every system and every track from files to predictions at the size for tests: `make test-systems`."""
 
 import json
 
@@ -75,9 +75,9 @@ def emo135(root, rng):
 def cexpr(root, rng):
     header = ",".join(get_track("cexpr").columns)
     for video in range(6):
-        for frame in range(1, 13):
+        for frame in range(1, 31):
             picture(root / f"{video:02d}" / f"{frame:05d}.jpg", rng)
-        lines = [str((video + frame) % 7) if frame % 5 else "-1" for frame in range(12)]
+        lines = [str((video + frame) % 7) if frame % 5 else "-1" for frame in range(30)]
         if video < 5:
             (root / f"{video:02d}.txt").write_text("\n".join([header, *lines]) + "\n")
 
