@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-cluster test-faults test-browser test-postgres check bench mutants clean
+.PHONY: demo test test-slow test-systems test-cluster test-faults test-browser test-postgres check bench mutants clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
@@ -24,6 +24,9 @@ test: .venv/.installed-dev  ## the default tests, under 12 minutes on two cores
 
 test-slow: .venv/.installed-dev  ## tests that the default run has no time for, half an hour
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-systems: .venv/.installed-dev  ## every system and track from files to scores, every `abaw` command of the docs
+	$(BIN)/python -m pytest -m systems $(ARGS)
 
 test-cluster: .venv/.installed-dev  ## jobs on a Ray head with its dashboard; without Chromium
 	$(BIN)/python -m pytest -m 'cluster and not browser' $(ARGS)

@@ -1,8 +1,8 @@
 """README and docs are true: commands are read by the parsers that they are meant for, files and links are there.
 
-What starts Ray, trains or needs a delivery is parsed here, and run at a small size by the tests of its own. The
-commands of `leaderboard` are run by `leaderboard/test_docs_commands.py`, the examples of docs/metrics.md and the
-commands that only tell something here, the code of docs/adding.md by `test_adding.py`.
+Here they are parsed; the commands of `abaw` are run, small, by `experiments/test_docs_runs.py`, which also says what
+runs those of `python` and `ray`, the commands of `leaderboard` by `leaderboard/test_docs_commands.py`. The examples of
+docs/metrics.md and the commands that only tell something are run here, the code of docs/adding.md by `test_adding.py`.
 """
 
 import argparse

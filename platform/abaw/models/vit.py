@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from timm.layers import Attention, PatchEmbed
-from timm.models.vision_transformer import VisionTransformer
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import Tensor, nn
 
 Size = Literal["micro", "tiny", "base", "large"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from timm.layers import Attention
+from timm.models.vision_transformer import Attention
 
 from abaw import runs
 from abaw.models.vit import VitConfig
