@@ -31,7 +31,7 @@ def check_recipe(recipe: Recipe) -> None:
         ]
     problems += [
         Problem(path=str(one.shards), message=f"no shards; `abaw prepare` writes those of the pass {one.name}")
-        for one in recipe.passes
+        for one in recipe.used_passes
         if one.shards is not None and not is_shards(one.shards)
     ]
     if recipe.folds == 1 or recipe.folds < 0:
@@ -99,7 +99,7 @@ def is_file_name(source: str) -> bool:
 def _other_classes(recipe: Recipe) -> list[Problem]:
     """Shards whose expressions are not those that are learnt from them."""
     read = [(recipe.delivery.root, recipe.track.name)]
-    read += [(one.shards, track_of(one.system).name) for one in recipe.passes]
+    read += [(one.shards, track_of(one.system).name) for one in recipe.used_passes]
     problems: list[Problem] = []
     for shards, track in read:
         if shards is not None and is_shards(shards):

@@ -32,8 +32,7 @@ class Line:
         """The fine-tunings of one fold, each after those that it starts from or learns from, then its temporal head."""
         recipe, done = self.recipe, dict[str, Stage]()
         last = Pass(name="finetune", system=recipe.system, optimisation=recipe.finetune, init=recipe.init)
-        used = {*last.init.values(), recipe.teacher, *(name for one in recipe.passes for name in one.init.values())}
-        for one in (*(one for one in recipe.passes if one.name in used), last):
+        for one in (*recipe.used_passes, last):
             lesson = Lesson(
                 this=one,
                 start=start,

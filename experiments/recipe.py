@@ -112,6 +112,12 @@ class Recipe:
         """The track of the last fine-tuning."""
         return track_of(self.system)
 
+    @property
+    def used_passes(self) -> tuple[Pass, ...]:
+        """The passes that the last fine-tuning, or another pass, starts from or learns from: no other one runs."""
+        used = {*self.init.values(), self.teacher, *(name for one in self.passes for name in one.init.values())}
+        return tuple(one for one in self.passes if one.name in used)
+
 
 def track_of(system: Finetuning) -> Track:
     """The track whose tasks a system learns."""

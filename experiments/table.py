@@ -49,6 +49,9 @@ def small_variant(table: PaperTable, row: Row, *, seed: int) -> Recipe:
 def measure_table(table: PaperTable, *, seeds: int, root: Path, progress: Progress) -> list[Measured]:
     """Run what is missing of all rows and seeds below `root`; returns the rows with our scores."""
     rows = [row for row in table.rows if row.small is not None and not row.members]
+    if not rows:
+        first = f"`abaw run {table.recipe}-{table.rows[0].name}`"
+        raise ValueError(f"table {table.name} has no row that the embedded faces serve; run its rows, such as {first}")
     pairs = [(row, seed) for row in rows for seed in range(seeds)]
     lines = {(row.name, seed): Line(small_variant(table, row, seed=seed), root) for row, seed in pairs}
     stages = {stage.key: stage for line in lines.values() for stage in line.trainings()}

@@ -114,7 +114,7 @@ def finetune_stage(
 def _frames(run: Run, lesson: Lesson, labelled: Stage, folds: Stage) -> tuple[Frames, Frames | None, dict[str, Frames]]:
     """What a pass trains on, is scored on, and predicts besides."""
     if lesson.this.shards is not None:
-        return Frames(shards=lesson.this.shards, splits=("train",)), None, {}
+        return Frames(shards=lesson.this.shards.absolute(), splits=("train",)), None, {}
     assert lesson.fold is not None
     shards, split = run.data(labelled), Folds.load(run.path(folds, "folds.json"))
     train = Frames(shards=shards, videos=tuple(split.train(lesson.fold)), splits=LABELLED_SPLITS)
