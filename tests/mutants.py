@@ -178,7 +178,7 @@ def in_a_fork(tree: Path, tests: Sequence[str], limit_s: int, told: Path | None 
 def try_module(tree: Path, name: str) -> Counter[str]:
     """How many mutants of the module survived, were killed, timed out; prints each survivor's change."""
     path, source, tests = tree / name, (tree / name).read_text(), (*MODULES[name], HOUSE)
-    os.environ["NUMBA_DISABLE_JIT"] = str(int("numba" in source))
+    os.environ["NUMBA_CACHE_DIR"] = str(tree / ".numba")
     sys.dont_write_bytecode = False
     told = tree / "imported.json"
     verdict, taken_s = in_a_fork(tree, tests, 600, told)
@@ -192,6 +192,8 @@ def try_module(tree: Path, name: str) -> Counter[str]:
     for kind, changed in mutants_of(source):
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
             compiled.unlink()
+        if "numba" in source:
+            shutil.rmtree(tree / ".numba", ignore_errors=True)
         path.write_text(changed)
         verdict, _ = in_a_fork(tree, tests, int(SLOWER * taken_s) + 5)
         found[verdict] += 1
