@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-systems test-cluster test-faults test-browser test-postgres check bench mutants clean
+.PHONY: demo test test-slow test-systems test-cluster test-faults test-browser test-postgres check bench coverage mutants clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
@@ -49,6 +49,12 @@ check: .venv/.installed-dev  ## lint, format, types, layers, what is known to be
 
 bench: .venv/.installed-dev  ## what is measured, against whom, in short: docs/bench.md
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+coverage: .venv/.installed-dev  ## lines of the three packages that the default tests run, at least 90 %
+	mkdir -p .coverage
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 mutants: .venv/.installed-dev  ## do the tests notice broken code? docs/mutants.md
 	$(BIN)/python tests/mutants.py $(ARGS)

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from abaw.version import ShowVersion
 from experiments.tune_command import add_arguments
+from leaderboard.terminal import print_table
 
 EPILOG = """examples:
   abaw list                                    the recipes
@@ -160,7 +160,7 @@ def _list(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         table = Table("recipe", "what it does", box=None)
         for name, text in described.items():
             table.add_row(name, text)
-        Console().print(table)
+        print_table(table)
     return 0
 
 
@@ -208,7 +208,7 @@ def _plan(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
         table = Table("stage", "key", "state", "folder", box=None)
         for row in rows:
             table.add_row(*row.values())
-        Console().print(table)
+        print_table(table)
     return 0
 
 
@@ -321,7 +321,7 @@ def _print_results(results: dict[str, dict[str, Any]], *, as_json: bool) -> int:
             "  ".join(f"{key} {value:.3f}" for key, value in scores.items()),
             _interval(result),
         )
-    Console().print(table)
+    print_table(table)
     return 0
 
 

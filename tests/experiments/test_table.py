@@ -2,6 +2,7 @@
 
 import pytest
 
+from experiments.cli import run
 from experiments.table import Measured, markdown
 from experiments.variants import PaperTable, Row
 
@@ -52,3 +53,9 @@ def test_the_page_names_its_command_its_reference_and_its_remark():
     assert "| GAP | 0.400 ± 0.141 | | 30 | | |" in text
     assert "the row *GAP*" in text
     assert text.endswith("Small images.\n")
+
+
+def test_a_table_that_needs_other_data_says_what_to_run(tmp_path, capsys):
+    assert run(["table", "affectnet7", "--runs", str(tmp_path)]) == 1
+    told = "no row that the embedded faces serve; run its rows, such as `abaw run mae_face_affectnet7-"
+    assert told in capsys.readouterr().err

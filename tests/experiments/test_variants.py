@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from abaw.problems import BadInput
 from abaw.systems.emma import Emma
 from abaw.systems.multitask import MultiTask
 from abaw.training.starts import match
 from experiments.cli import run
-from experiments.inputs import check_names, check_networks
+from experiments.inputs import check_names, check_networks, check_recipe
 from experiments.line import Line
 from experiments.recipe import PRETRAINED, START, Recipe
 from experiments.registry import RECIPES, TABLES, get_recipe, variants
@@ -120,6 +121,11 @@ def test_a_pass_that_nothing_uses_does_not_run(tmp_path):
     recipe = with_fields(get_recipe("emma_mtl"), {"init": {"encoder": "start", "dan": "weights/affecnet8.pth"}})
     names = [stage.name for stage in Line(recipe, Path(tmp_path)).stages()]
     assert not any(name.startswith("dan/") for name in names)
+    with pytest.raises(BadInput) as refused:
+        check_recipe(recipe)
+    assert "no shards" not in str(refused.value)
+    with pytest.raises(BadInput, match="no shards; `abaw prepare` writes those of the pass dan"):
+        check_recipe(get_recipe("emma_mtl"))
 
 
 def test_where_networks_start_is_checked_before_anything_runs():

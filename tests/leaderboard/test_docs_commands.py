@@ -1,6 +1,7 @@
 """Every `leaderboard` command of README and docs runs as it stands there, on a small world with the files it names.
 
-`serve` does not end: `test_serve_socket.py` runs it. Search's `submit` names the folders of a search: `experiments/test_docs_runs.py`.
+`serve` does not end: `test_serve_socket.py` runs it. Search's `submit` names the folders of a search:
+`experiments/test_docs_runs.py`.
 """
 
 import json
