@@ -50,9 +50,10 @@ check: .venv/.installed-dev  ## lint, format, types, layers, what is known to be
 bench: .venv/.installed-dev  ## what is measured, against whom, in short: docs/bench.md
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-coverage: .venv/.installed-dev  ## lines of the three packages that the default tests run, at least 90 %
+coverage: .venv/.installed-dev  ## lines of the three packages that the default and the slow tests run, at least 90 %
 	mkdir -p .coverage
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage run -m pytest -m slow $(ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

@@ -101,7 +101,7 @@ def test_the_source_gives_frames_with_labels_and_says_what_it_leaves_out(track, 
     found = options.read()
     assert (options.output.slots, found.track) == (2, "rafdb")
     rows = found.frames.select("video", "frame", "split", "expression").rows()
-    assert sorted(rows) == [("Image/aligned", 1, "test", 0), ("Image/aligned", 2, "train", 4)]
+    assert sorted(rows) == [("Image/aligned/test", 1, "test", 0), ("Image/aligned/train", 1, "train", 4)]
     assert Path(found.frames["path"][0]).resolve() == (root / "Image" / "aligned" / "test_0001_aligned.jpg").resolve()
     assert [(Path(path).name, reason) for path, reason in found.drops.rows()] == [
         ("list_patition_label.txt:2", "is not such as: train_00001.jpg 5")
