@@ -93,7 +93,7 @@ ELSEWHERE = {
     r"python docs/report_picture\.py board\.html": "tests/leaderboard/test_report_browser.py",
     r"python benchmarks/chaos\.py --write": "tests/cluster/test_faults.py",
     # `make bench` runs them.
-    r"python benchmarks/(data|shards|models|metrics|search|ensembles|scoring|store|demo)\.py( .*)?": "benchmarks/bench.py",
+    r"python benchmarks/(?!chaos)\w+\.py( .*)?": "benchmarks/bench.py",
 }
 """Commands that do not run here, and the file that runs them, or what they are made of."""
 REFUSED = {
