@@ -9,7 +9,7 @@ import pyarrow as pa
 from abaw.postprocess.apply import apply_smoothing
 from abaw.predictions import read_predictions, write_predictions
 from abaw.runs import plain, read_result, write_json
-from abaw.training.evaluation import summary_over_workers
+from abaw.training.evaluation import statistics_of, summary_over_workers
 from abaw.training.workers import Worker
 from experiments.board import submit_all
 from experiments.data_stages import LABELLED_SPLITS, delivery_of, labels_of_split
@@ -19,7 +19,10 @@ from experiments.stages import Stage
 from leaderboard.ensemble import mean_of
 from leaderboard.tuning import SMOOTHING
 
-OUT_OF_FOLD, TEST = "out_of_fold.parquet", "test.parquet"
+OUT_OF_FOLD, CROSS_FITTED, TEST = "out_of_fold.parquet", "cross_fitted.parquet", "test.parquet"
+
+SEARCH = "search/"
+"""What the names of searches begin with."""
 
 
 def predictions_stage(run: Run, slug: str, trained: Sequence[Stage]) -> Stage:
@@ -69,7 +72,7 @@ def search_stage(run: Run, slug: str, predictions: Stage) -> Stage:
     recipe, track = run.recipe, run.recipe.track
 
     def action(folder: Path) -> dict[str, Any]:
-        from abaw.search.smoothing import search_smoothing  # Optuna
+        from abaw.search.smoothing import apply_cross_fitted, search_smoothing  # Optuna
 
         out_of_fold = _read(run, predictions, OUT_OF_FOLD)
         found = search_smoothing(
@@ -80,24 +83,39 @@ def search_stage(run: Run, slug: str, predictions: Stage) -> Stage:
         write_predictions(apply_smoothing(test, track, smoothing), folder / TEST)
         smoothed = apply_smoothing(out_of_fold, track, smoothing)
         write_predictions(smoothed, folder / OUT_OF_FOLD)
+        write_predictions(apply_cross_fitted(out_of_fold, track, found, seed=recipe.seed), folder / CROSS_FITTED)
         write_json(folder / SMOOTHING, plain(found))
         # In-sample: the widths were chosen on these frames; `cross_fitted` beside it says what they are worth.
         summary = summary_over_workers(smoothed, track, Worker(), seed=recipe.seed)
         return {"smoothing": plain(found), "in_sample": True, **summary}
 
     config = {"trials": recipe.trials, "seed": recipe.seed}
-    return Stage(name=f"search/{slug}", config=config, inputs=(predictions,), action=action)
+    return Stage(name=f"{SEARCH}{slug}", config=config, inputs=(predictions,), action=action)
 
 
 def ensemble_stage(run: Run, members: Sequence[Stage]) -> Stage:
-    """Mean of the last predictions of all starts."""
+    """Mean of the last predictions of all starts; where these were smoothed, what that is worth is told three ways."""
 
     def action(folder: Path) -> dict[str, Any]:
         tables = {stage.name: _read(run, stage, TEST) for stage in members}
         write_predictions(mean_of(tables, run.recipe.track), folder / TEST)
-        return {"members": list(tables)}
+        result: dict[str, Any] = {"members": list(tables)}
+        if all(stage.name.startswith(SEARCH) for stage in members):
+            result["tuning"] = {
+                "untuned": _score_of_mean(run, [(stage.inputs[0], OUT_OF_FOLD) for stage in members]),
+                "in_sample": _score_of_mean(run, [(stage, OUT_OF_FOLD) for stage in members]),
+                "cross_fitted": _score_of_mean(run, [(stage, CROSS_FITTED) for stage in members]),
+            }
+            write_json(folder / SMOOTHING, result["tuning"])
+        return result
 
     return Stage(name="ensemble", config={}, inputs=tuple(members), action=action)
+
+
+def _score_of_mean(run: Run, tables: Sequence[tuple[Stage, str]]) -> float:
+    """The track's score of the mean of labelled tables."""
+    mean = mean_of({stage.name: _read(run, stage, name) for stage, name in tables}, run.recipe.track)
+    return statistics_of(mean, run.recipe.track).compute()[run.recipe.track.score]
 
 
 def board_stage(run: Run, prepare: Sequence[Stage], labelled: Stage, entries: Mapping[str, Stage]) -> Stage:

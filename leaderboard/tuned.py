@@ -2,7 +2,8 @@
 
 These are a search's `smoothing.json` beside a table, the recipe of an ensemble whose weights were chosen by labels, and
 a greedy soup that a table names as its checkpoint. Of an ensemble of tables that were tuned one by one nobody knows the
-scores: no table says what its frames were predicted as by the choice of other videos. It is tuned all the same.
+scores, unless its maker leaves them beside it as `abaw run` does: no table says what its frames were predicted as by
+the choice of other videos. It is tuned all the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,10 +39,11 @@ def known_tuning(tables: Sequence[Path], recipe: Mapping[str, Any] | None, track
     None where nothing was tuned. They are not known for an ensemble of tables that were tuned one by one. BadInput
     where what a search left cannot be read.
     """
-    if found := _of_recipe(recipe, track):
+    found = _of_recipe(recipe, track)
+    if found and found != unknown(track):
         return found
     known = [tuning for table in tables if (tuning := table_tuning(table, track))]
-    return known[0] if known and len(tables) == 1 else unknown(track) if known else None
+    return known[0] if known and len(tables) == 1 else unknown(track) if known or found else None
 
 
 def file_tuning(path: Path, track: Track) -> Tuning | None:

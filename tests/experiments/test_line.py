@@ -59,6 +59,16 @@ def test_stages_say_what_they_scored(runs):
 
 
 @pytest.mark.slow
+def test_what_smoothing_is_worth_to_the_ensemble_is_told_three_ways(runs):
+    (folder,) = (runs / "demo_debug").glob("ensemble-*")
+    tuning = read_result(folder)["tuning"]
+    assert set(tuning) == {"untuned", "in_sample", "cross_fitted"}
+    (board,) = (runs / "demo_debug").glob("board-*")
+    entries = {entry["name"]: entry for entry in read_result(board)["entries"]}
+    assert entries["ensemble of all smoothed"]["tuning"] == {"mtl": tuning}
+
+
+@pytest.mark.slow
 def test_a_delivery_of_ones_own_runs_on_the_official_split(runs, tmp_path, capsys):
     (faces,) = (runs / "demo_debug").glob("prepare-*/faces")
     delivery = tmp_path / "delivery"

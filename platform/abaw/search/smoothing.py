@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pyarrow as pa
 
@@ -110,6 +111,20 @@ def apply_result(table: pa.Table, track: Track, found: Mapping[str, SmoothingRes
     """The prediction table smoothed and shifted as was found."""
     table = apply_smoothing(table, track, {name: one.smoothing for name, one in found.items()})
     return apply_bias(table, track, {name: one.bias for name, one in found.items()})
+
+
+def apply_cross_fitted(table: pa.Table, track: Track, found: Mapping[str, SmoothingResult], *, seed: int) -> pa.Table:
+    """The table that was searched on, each half of its videos treated as was best on the other half.
+
+    Its score is what the search is worth; so is that of ensembles with such tables of the same labels and `seed`.
+    """
+    half_N = search_data(table, track, seed=seed).half_N
+    halves = []
+    for half in np.unique(half_N):
+        own = table.filter(pa.array(half_N == half))
+        own = apply_smoothing(own, track, {name: one.halves[half].smoothing for name, one in found.items()})
+        halves.append(apply_bias(own, track, {name: one.halves[half].bias for name, one in found.items()}))
+    return pa.concat_tables(halves)
 
 
 def _result(own: TaskData, candidates: Sequence[Candidate], statistics: Sequence[Halves]) -> SmoothingResult:

@@ -18,7 +18,7 @@ from abaw.postprocess.apply import apply_smoothing
 from abaw.postprocess.smoothing import NO_SMOOTHING, Smoothing
 from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
 from abaw.search.evaluation import Candidate, Evaluator, search_data
-from abaw.search.smoothing import search_smoothing
+from abaw.search.smoothing import apply_cross_fitted, search_smoothing
 from abaw.tracks import get_track
 
 MTL = get_track("mtl")
@@ -123,6 +123,14 @@ def test_applying_what_was_found_gives_the_score_that_was_told(found):
         assert value == pytest.approx(results[name].in_sample, abs=1e-4)
 
 
+def test_each_half_treated_as_the_other_one_chose_gives_the_cross_fitted_score(found):
+    table, results = found
+    crossed = apply_cross_fitted(table, MTL, results, seed=0)
+    assert crossed.num_rows == table.num_rows
+    for name, value in scores_by_task(crossed).items():
+        assert value == pytest.approx(results[name].cross_fitted, abs=1e-4)
+
+
 ONE_CPU = """
 import json, sys
 from dataclasses import asdict
@@ -130,7 +138,7 @@ from pathlib import Path
 import ray
 from abaw.predictions import read_predictions
 from abaw.search import tuning
-from abaw.search.smoothing import search_smoothing
+from abaw.search.smoothing import apply_cross_fitted, search_smoothing
 from abaw.tracks import get_track
 
 tuning.SMALL = 0
