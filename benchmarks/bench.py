@@ -25,7 +25,7 @@ PAGE = HERE.parent / "docs" / "bench.md"
 SCRIPTS = {
     "data": ("--frames", "50000"),
     "shards": ("--frames", "10000", "50000"),
-    "models": ("--device", "cpu", "--rounds", "3"),
+    "models": ("--device", "cpu", "--rounds", "2"),
     "metrics": (),
     "search": (),
     "ensembles": (),

@@ -226,8 +226,8 @@ def page_of(found: dict[str, Counter[str]]) -> str:
 Written by `make mutants` on {date.today()} at commit {_commit()}, with
 cosmic-ray {version("cosmic-ray")}. Each mutant is a module with one thing changed, and is killed
 when its tests fail or take far longer: see `tests/mutants.py`. Of each place and
-kind of change one mutant is tried.
-The goal: {GOAL:.0%} killed, {verdict} with {killed:.1%}.
+kind of change one mutant is tried; modules that had not changed, nor their tests,
+since an earlier run were not tried again. The goal: {GOAL:.0%} killed, {verdict} with {killed:.1%}.
 
 | module | mutants | killed | of these timed out | share |
 |---|---:|---:|---:|---:|
