@@ -18,7 +18,7 @@ from abaw.training.evaluation import statistics_of
 from experiments.line import Line
 from experiments.progress import Progress
 from experiments.recipe import Recipe
-from experiments.registry import RECIPES
+from experiments.registry import get_recipe
 from experiments.sizes import small
 from experiments.stages import Stage, in_waves, run_stages
 from experiments.variants import PaperTable, Row, with_fields
@@ -36,8 +36,7 @@ class Measured:
 
 def variant_of(table: PaperTable, row: Row) -> Recipe:
     """The recipe of a row at the paper's size."""
-    base = RECIPES[table.recipe]()
-    return replace(with_fields(base, row.change), name=f"{table.recipe}-{row.name}")
+    return get_recipe(f"{table.recipe}-{row.name}")
 
 
 def small_variant(table: PaperTable, row: Row, *, seed: int) -> Recipe:

@@ -58,7 +58,8 @@ class VitConfig:
 def unfuse_attention(network: nn.Module) -> None:
     """Let attention be two matrix products and a softmax.
 
-    For half precision on a CPU, where torch's fused attention takes twice to six times as long with its gradient.
+    For half precision on a CPU, where the gradient of torch's fused attention is slow: docs/models-speed-cpu.md has
+    steps of libraries that use it.
     """
     for module in network.modules():
         if isinstance(module, Attention):
