@@ -31,6 +31,7 @@ SCRIPTS = {
     "ensembles": (),
     "scoring": ("--repeats", "3"),
     "store": ("--repeats", "5"),
+    "imports": (),
     "faces": (),
     "demo": ("--seeds", "1"),
 }
