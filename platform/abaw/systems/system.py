@@ -35,6 +35,10 @@ class System(nn.Module):
         """What the network sees in each image (B, F), before its heads: the input of a temporal head."""
         raise ValueError(f"{type(self).__name__} gives no feature of a frame; choose a system that does: MultiTask")
 
+    def pictures(self, batch: Batch, generator: torch.Generator) -> Tensor | None:
+        """What was learnt: K pictures of each image, uint8 (B, K, 3, H, W); None where none are made."""
+        return None
+
     def trunks(self) -> dict[str, list[nn.Module]]:
         """The networks that can start from other weights, by name; those of one name start from the same."""
         encoder = getattr(self, "encoder", None)

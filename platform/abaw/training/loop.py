@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
+from PIL import Image
 from torch import Tensor
 
 from abaw import runs
@@ -42,6 +44,7 @@ from abaw.training.steps import Clock, Stepper
 from abaw.training.workers import Worker, give_memory_back
 
 LOG = logging.getLogger(__name__)
+PICTURES = 8
 
 
 def run_job(job: TrainingJob, worker: Worker) -> None:
@@ -61,6 +64,7 @@ def _run(job: TrainingJob, worker: Worker) -> None:
     if worker.rank == 0:
         about = {"job": job.name, "system": type(job.system).__name__}
         save_weights(training.average.system, final, about, preprocessing=training.preprocessing)
+        training.draw()
     summary = training.predict_all()
     if worker.rank == 0:
         runs.finish(
@@ -253,6 +257,17 @@ class Training:
             window=settings.sampling.window,
         )
         return prediction_table(index, columns, source, track=track, fold=self.job.fold, checkpoint=checkpoint)
+
+    def draw(self) -> None:
+        """`pictures.png`: a row for each of a few images, where the system has pictures and predicts nothing."""
+        if self.job.track is not None:
+            return
+        rows = np.linspace(0, len(self.source) - 1, PICTURES).astype(np.int64)
+        system, chance = self.average.system.eval(), torch.Generator().manual_seed(self.job.seed)
+        pictures_BKCHW = system.pictures(self.worker.put(self.source.batch(rows)), chance)
+        if pictures_BKCHW is not None:
+            rows_HWC = torch.cat([torch.cat([*row_KCHW], dim=2) for row_KCHW in pictures_BKCHW], dim=1).permute(1, 2, 0)
+            Image.fromarray(rows_HWC.cpu().numpy()).save(self.job.folder / "pictures.png")
 
     def predict_all(self) -> dict[str, Any]:
         """Write the predictions that the job asks for; returns the summary of the held-out frames, if there are any.
