@@ -108,7 +108,7 @@ def markdown(table: PaperTable, measured: Sequence[Measured], *, seeds: int) -> 
         "|---|---|---|---|---|---|",
         *(_line(one, reference) for one in measured),
         "",
-        "Sign: an effect of at most twice its standard error over the seeds is called unclear.",
+        "Sign: an effect smaller than twice its standard error over the seeds is called unclear.",
     ]
     if table.remark:
         lines += ["", table.remark]
