@@ -1,6 +1,7 @@
 """Schedule, layer decay, weight decay and the moving average."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -77,6 +78,21 @@ def test_sgd_has_its_momentum_and_adamw_its_betas():
     adamw = make_optimiser(micro(), Optimisation(betas=(0.9, 0.999)))
     assert isinstance(adamw, torch.optim.AdamW)
     assert {group["betas"] for group in adamw.param_groups} == {(0.9, 0.999)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 0, "epochs is 0; expected 1 or more"),
+        ("iterations", -1, "iterations is -1; expected 0 or more"),
+        ("lr", math.nan, "lr is nan; expected 0 or more"),
+        ("layer_decay", 1.5, "layer_decay is 1.5; expected a share in (0, 1], 1 for one rate"),
+        ("ema_decay", 1.0, "ema_decay is 1.0; expected a share in [0, 1), 0 for none"),
+    ],
+)
+def test_numbers_that_train_nothing_are_refused(name, value, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        Optimisation(**{name: value})
 
 
 @given(batch=st.integers(1, 4096), world=st.integers(1, 9), most=st.integers(0, 600))
