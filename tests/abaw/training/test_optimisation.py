@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw.models.vit import VitConfig
@@ -95,9 +95,10 @@ def test_numbers_that_train_nothing_are_refused(name, value, expected):
         Optimisation(**{name: value})
 
 
+@settings(deadline=None)
 @given(batch=st.integers(1, 4096), world=st.integers(1, 9), most=st.integers(0, 600))
 def test_a_batch_is_kept_by_as_few_micro_batches_as_memory_allows(batch, world, most):
-    settings = Optimisation(batch_size=batch, micro_batch=most)
+    asked = Optimisation(batch_size=batch, micro_batch=most)
 
     def fits(parts):
         whole, rest = divmod(batch, parts)
@@ -105,10 +106,10 @@ def test_a_batch_is_kept_by_as_few_micro_batches_as_memory_allows(batch, world, 
 
     possible = [parts for parts in range(1, batch + 1) if fits(parts)]
     if possible:
-        assert accumulation(settings, world=world) == possible[0]
+        assert accumulation(asked, world=world) == possible[0]
     else:
         with pytest.raises(ValueError, match=f"batch_size {batch} cannot be split for {world} workers"):
-            accumulation(settings, world=world)
+            accumulation(asked, world=world)
 
 
 def test_precision_is_chosen_by_the_device_unless_it_is_given():
