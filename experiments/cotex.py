@@ -28,6 +28,7 @@ def cotex_lsd() -> Recipe:
 
     Command: `abaw run cotex_lsd --delivery.root LSD_SHARDS --delivery.pool CELEBA`
     Hardware: the paper names none; this recipe has not been run at full size by us, so it states no score.
+    The rate is that of Table 3 whatever the batch; in the public code, scaling it by the batch is an option.
     Paper, validation set (Table 6): F1 .7068 at mask ratio .75 and batch 1024; on the test set .3483, lambda 0.
     """
     return Recipe(

@@ -8,8 +8,9 @@ import torch
 
 from abaw.data.manifest import DROPS, MANIFEST, check_track, load_manifest
 from abaw.problems import BadInput, Problem
+from abaw.systems.distillation import Distillation
 from abaw.systems.system import System
-from experiments.recipe import PRETRAINED, SCRATCH, START, Recipe, track_of
+from experiments.recipe import PRETRAINED, SCRATCH, START, Finetuning, Recipe, track_of
 from leaderboard.images import of_stills
 
 CHALLENGES = ("expr", "au", "va", "mtl")
@@ -113,16 +114,29 @@ def _other_classes(recipe: Recipe) -> list[Problem]:
 def check_names(recipe: Recipe) -> list[str]:
     """What is wrong with the names that a recipe's passes, `init` and `teacher` use."""
     wrong, names = [], list[str]()
+    called = {one.name for one in recipe.passes}
     for one in recipe.passes:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", one.name) or one.name in (*names, "finetune", START):
             wrong.append(f"passes: the name {one.name!r}; expected a new lower-case word, not finetune or {START}")
+        if late := sorted(set(one.init.values()) & called - {*names}):
+            wrong.append(f"passes {one.name}: starts from {', '.join(late)}; expected a pass that stands before it")
+        if _takes_cached(one.system):
+            wrong.append(f"passes {one.name}: only the last fine-tuning has a cached teacher; set its own to live")
         names.append(one.name)
+    if _takes_cached(recipe.system) and not recipe.teacher:
+        wrong.append("teacher: the system learns from the predictions of a pass; name one, or set its teacher to live")
+    if recipe.teacher and not _takes_cached(recipe.system):
+        wrong.append(f"teacher: the system takes no predictions of {recipe.teacher}; leave it empty")
     if recipe.teacher and recipe.teacher not in names:
         wrong.append(f"teacher: no pass is called {recipe.teacher!r}; there are {', '.join(names) or 'none'}")
     taught = next((one for one in recipe.passes if one.name == recipe.teacher), None)
     if taught is not None and track_of(taught.system) != recipe.track:
         wrong.append(f"teacher: {recipe.teacher} learns {track_of(taught.system).name}, not {recipe.track.name}")
     return wrong
+
+
+def _takes_cached(system: Finetuning) -> bool:
+    return isinstance(system, Distillation) and system.teacher == "cached"
 
 
 def has_board(recipe: Recipe) -> bool:

@@ -114,8 +114,10 @@ class Recipe:
 
     @property
     def used_passes(self) -> tuple[Pass, ...]:
-        """The passes that the last fine-tuning, or another pass, starts from or learns from: no other one runs."""
-        used = {*self.init.values(), self.teacher, *(name for one in self.passes for name in one.init.values())}
+        """The passes that the last fine-tuning, or another used pass, starts from or learns from: no other one runs."""
+        used = {*self.init.values(), self.teacher}
+        for one in reversed(self.passes):
+            used |= set(one.init.values()) if one.name in used else set()
         return tuple(one for one in self.passes if one.name in used)
 
 

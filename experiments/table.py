@@ -128,7 +128,7 @@ def _line(one: Measured, reference: Measured) -> str:
     error = _spread(differences) / len(differences) ** 0.5
     if their is None:
         sign = ""
-    elif abs(effect) < 2 * error or len(differences) == 1:
+    elif abs(effect) <= 2 * error or len(differences) == 1:
         sign = "unclear"
     else:
         sign = "agrees" if effect * their > 0 else "**disagrees**"

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from abaw.folds import Folds
 from abaw.systems.distillation import Distillation
@@ -155,21 +156,29 @@ def _weighted(system: Finetuning, frames: pl.DataFrame, *, power: float, active:
 def weighted(system: Weighted, frames: pl.DataFrame, *, power: float, active: bool) -> Weighted:
     """The system with weights from the labels of `frames`, for the tasks that were given none.
 
-    Classes and action units: (1 / frames of it) ** power, scaled to mean 1 (MAE-Face eq. 2-3). With `active`, instead
-    of a unit its active frames weigh, (inactive / active frames) ** power, at most 10.
+    Classes and action units: (1 / frames of it) ** power, scaled to mean 1 (MAE-Face eq. 2-3); 1 where no frame has it.
+    With `active`, instead of a unit its active frames weigh, (inactive / active frames) ** power, at most 10.
     """
     tasks = {task.name: task for task in get_track(system.track).tasks}
     if "expr" in tasks and not system.expression_weight:
         counts_C = np.bincount(frames["expression"].drop_nulls().to_numpy(), minlength=len(tasks["expr"].columns))
-        inverse_C = (1.0 / counts_C.clip(min=1)) ** power
-        system = replace(system, expression_weight=tuple((inverse_C / inverse_C.mean()).round(4).tolist()))
+        system = replace(system, expression_weight=_inverse(counts_C, power))
     if "au" in tasks and not (system.au_weight or system.au_active_weight):
         shares = [frames["au"].arr.get(unit).mean() or 0.0 for unit in range(len(AU.columns))]
-        active_A = np.array(shares).clip(min=1e-3)
-        inverse_A = (1.0 / active_A) ** power
         if active:
+            active_A = np.array(shares).clip(min=1e-3)
             ratio_A = (((1 - active_A) / active_A) ** power).clip(max=10.0)
             system = replace(system, au_active_weight=tuple(ratio_A.round(4).tolist()))
         else:
-            system = replace(system, au_weight=tuple((inverse_A / inverse_A.mean()).round(4).tolist()))
+            system = replace(system, au_weight=_inverse(np.array(shares), power))
     return system
+
+
+def _inverse(often_C: NDArray[Any], power: float) -> tuple[float, ...]:
+    """(1 / how often) ** power, with mean 1 over what occurs; 1 for what does not, which must not outweigh the rest."""
+    occurs_C = often_C > 0
+    weight_C = np.ones(len(often_C))
+    if occurs_C.any():
+        inverse_C = often_C[occurs_C].astype(np.float64) ** -power
+        weight_C[occurs_C] = inverse_C / inverse_C.mean()
+    return tuple(weight_C.round(4).tolist())

@@ -9,6 +9,7 @@ import pytest
 from abaw.problems import BadInput
 from abaw.systems.emma import Emma
 from abaw.systems.multitask import MultiTask
+from abaw.training.optimisation import accumulation
 from abaw.training.starts import match
 from experiments.cli import run
 from experiments.inputs import check_names, check_networks, check_recipe
@@ -80,6 +81,15 @@ def test_a_row_at_the_size_for_tests_has_the_rows_system():
     assert get_recipe("emma_mtl_debug").system.va_from == "vit+dan"
 
 
+def test_emma_steps_as_its_paper_says():
+    """Table 3: batches of 100, four of them accumulated, and a base learning rate, that of 256 images."""
+    finetune = get_recipe("emma_mtl").finetune
+    assert finetune.batch_size // accumulation(finetune, world=1) == 100
+    assert finetune.batch_size == 4 * 100
+    assert finetune.lr == pytest.approx(5e-4 * 400 / 256)
+    assert get_recipe("emma_mtl-slower").finetune.lr == pytest.approx(finetune.lr / 2)
+
+
 def test_an_unknown_row_names_the_nearest(capsys):
     assert run(["plan", "emma_mtl-vit_celebb"]) == 1
     assert "Perhaps you meant emma_mtl-vit_celeba" in capsys.readouterr().err
@@ -117,6 +127,21 @@ def test_wrong_names_of_passes_are_all_told():
     assert check_names(other) == ["teacher: affectnet learns affectnet8, not expr"]
 
 
+def test_a_teacher_that_nobody_hears_and_one_that_is_missing_are_told():
+    recipe = get_recipe("mae_face_expr")
+    assert check_names(with_fields(recipe, {"teacher": ""})) == [
+        "teacher: the system learns from the predictions of a pass; name one, or set its teacher to live"
+    ]
+    assert check_names(with_fields(recipe, {"system": MultiTask(track="expr")})) == [
+        "teacher: the system takes no predictions of first; leave it empty"
+    ]
+    early = with_fields(recipe, {"passes.0.init": {"encoder": "first"}, "passes.1.system": recipe.system})
+    assert check_names(early) == [
+        "passes affectnet: starts from first; expected a pass that stands before it",
+        "passes first: only the last fine-tuning has a cached teacher; set its own to live",
+    ]
+
+
 def test_a_pass_that_nothing_uses_does_not_run(tmp_path):
     recipe = with_fields(get_recipe("emma_mtl"), {"init": {"encoder": "start", "dan": "weights/affecnet8.pth"}})
     names = [stage.name for stage in Line(recipe, Path(tmp_path)).stages()]
@@ -126,6 +151,10 @@ def test_a_pass_that_nothing_uses_does_not_run(tmp_path):
     assert "no shards" not in str(refused.value)
     with pytest.raises(BadInput, match="no shards; `abaw prepare` writes those of the pass dan"):
         check_recipe(get_recipe("emma_mtl"))
+    # `first`, which nothing uses any more, starts from `affectnet`.
+    one_pass = with_fields(get_recipe("mae_face_expr-one_pass"), {"init": {"encoder": START}})
+    assert [one.name for one in one_pass.passes] == ["affectnet", "first"]
+    assert one_pass.used_passes == ()
 
 
 def test_where_networks_start_is_checked_before_anything_runs():

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from abaw.data.augment import Augmentation, augment
-from abaw.data.frames import KEY, LABELS, SCHEMA, annotated, unpack_labels
+from abaw.data.frames import KEY, LABELS, SCHEMA, annotated, residues, unpack_labels
 from abaw.data.jpegs import JpegColumn, decode
 from abaw.data.manifest import read_manifest, usual_size
 from abaw.data.sampling import ALL_FRAMES, OUTSIDE, Rows, Sampling, epoch_order, epoch_size, windows
@@ -209,15 +209,18 @@ def batches(
 
 
 def evaluation_batches(
-    source: Source, *, batch: int, rank: int, world: int, window: int = 0, loading: Loading = Loading()
+    source: Source, *, batch: int, rank: int, world: int, sampling: Sampling = ALL_FRAMES, loading: Loading = Loading()
 ) -> Iterator[dict[str, Tensor]]:
     """A worker's share of all rows in their order: over the workers every row comes once, none is padded or dropped.
 
-    With `window`, the items are windows of that many frames, and every row is in one window, where `mask` is True.
+    Of `sampling` only windows count: then the items are windows whose frames are as many and as far apart as those of
+    training, and every row is in one window, where `mask` is True.
     """
     items = np.arange(len(source))
-    if window:
-        items = windows(source.table, items, sampling=Sampling(window=window), generator=None)
+    if sampling.window:
+        apart, turn_N = Sampling(window=sampling.window), residues(source.table, sampling.one_of).to_numpy()
+        turns = (items[turn_N == turn] for turn in range(sampling.one_of))
+        items = np.concatenate([windows(source.table, rows, sampling=apart, generator=None) for rows in turns])
     share = np.array_split(items, world)[rank]
     parts = (share[start : start + batch] for start in range(0, len(share), batch))
     return ahead(source.batch, parts, loading.resolved())

@@ -99,5 +99,5 @@ def residues(table: pl.DataFrame, modulus: int) -> pl.Series:
     """`(frame + offset of the video) % modulus` of each row: `modulus` neighbouring frames have one value each."""
     videos = table["video"].unique().sort()
     offsets = pl.Series(video_offsets(videos.to_list(), modulus), dtype=pl.Int64)
-    offset_N = table["video"].replace_strict(videos, offsets, return_dtype=pl.Int64)
+    offset_N = table["video"].replace_strict(videos, offsets).cast(pl.Int64)  # of no rows Polars makes text
     return (table["frame"].cast(pl.Int64) + offset_N) % modulus

@@ -2,7 +2,7 @@
 
 The ViT's feature goes through 768-512-20: 8 expressions and 12 action units. Their 20 scores and DAN's 8, with the
 gradient stopped, go through 28-256-2: valence and arousal move neither network, only their own two layers. Losses are
-summed (eq. 1): BCE, cross entropy, and 1 - CCC (eq. 2-4), missing labels masked.
+summed (eq. 1): BCE, cross entropy, and 1 - CCC of valence plus that of arousal (eq. 2-4), missing labels masked.
 
 Where the public code departs from the paper, the paper is followed: there the gradient is not stopped before the ViT,
 the frozen DAN runs in training mode, so that its batch norm drifts, the action units' loss has weights, and valence
@@ -92,6 +92,11 @@ class EmmaSystem(TaskSystem):
     def trunks(self) -> dict[str, list[nn.Module]]:
         """The ViT, and DAN where it is used."""
         return {"encoder": [self.encoder]} | ({"dan": [self.dan]} if self.dan is not None else {})
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The losses of the tasks, each over its labelled rows; those of valence and arousal are summed (eq. 4)."""
+        losses = super().forward(batch, generator)
+        return losses | ({"va": 2 * losses["va"]} if "va" in losses else {})
 
     def features(self, batch: Batch) -> Tensor:
         """The ViT's pooled feature of each image (B, F)."""

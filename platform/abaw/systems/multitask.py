@@ -28,7 +28,7 @@ class MultiTask:
     encoder: VitConfig = VitConfig()
     pool: Literal["mean", "token", "spatial"] = "mean"
     """mean: average over the patches (MAE-Face). token: the class token. spatial: each patch to 16 values, kept in
-    their places, as SRP keeps the places that pooling averages away (ContraWarping + SRP, section 3.3)."""
+    their places, as SRP keeps the places that pooling averages away (ContraWarping + SRP, section 3.2.3)."""
     expression_weight: tuple[float, ...] = ()
     """Weight of each class in the cross entropy, mean 1; empty for equal weights."""
     au_weight: tuple[float, ...] = ()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from abaw.data.augment import Augmentation, views_of
 from abaw.data.batches import Source, evaluation_batches
+from abaw.data.sampling import ALL_FRAMES, Sampling
 from abaw.intervals import score_interval
 from abaw.metrics import TrackStatistics
 from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
@@ -31,25 +32,25 @@ def predict(
     track: Track,
     worker: Worker,
     augmentation: Augmentation,
-    window: int = 0,
+    sampling: Sampling = ALL_FRAMES,
 ) -> tuple[NDArray[np.int64], pa.Table]:
     """This worker's share of the source's frames: their row numbers and their predictions as columns of the track.
 
-    A prediction is the mean over the views that `augmentation` asks for; features have one. With `window` the system
-    sees windows of that many frames; every frame is in one.
+    A prediction is the mean over the views that `augmentation` asks for; features have one. Where `sampling`
+    makes windows, the system sees windows as in training; every frame is in one.
     """
     system.eval()
     rows: list[NDArray[np.int64]] = []
     parts: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in track.tasks}
     for batch in evaluation_batches(
         source,
-        batch=max(1, EVALUATION_BATCH // max(1, window)),
-        window=window,
+        batch=max(1, EVALUATION_BATCH // max(1, sampling.window)),
+        sampling=sampling,
         rank=worker.rank,
         world=worker.world,
         loading=worker.loading,
     ):
-        inside = batch["mask"] if window else torch.ones(len(batch["index"]), dtype=torch.bool)
+        inside = batch["mask"] if sampling.window else torch.ones(len(batch["index"]), dtype=torch.bool)
         rows.append(batch["index"][inside].numpy())
         here = worker.put(batch)
         views = [{"image": view} for view in views_of(here["image"], augmentation)] if "image" in here else [{}]

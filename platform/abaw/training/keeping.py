@@ -1,4 +1,4 @@
-"""The best checkpoints of a training by its held-out score, for ensembles over epochs (EMMA section 3.3)."""
+"""The best checkpoints of a training by its held-out score, for ensembles over epochs (EMMA section 4.4)."""
 
 import json
 from pathlib import Path

@@ -254,7 +254,7 @@ class Training:
             track=track,
             worker=self.worker,
             augmentation=settings.augmentation,
-            window=settings.sampling.window,
+            sampling=settings.sampling,
         )
         return prediction_table(index, columns, source, track=track, fold=self.job.fold, checkpoint=checkpoint)
 

@@ -1,7 +1,7 @@
 """AdamW or SGD with layer-wise rates, linear warm-up and cosine decay, and a moving average of the weights.
 
 Sources: layer decay as in BEiT and MAE fine-tuning; warm-up and cosine as in MAE-Face section 4.1 and EMMA section 4;
-SGD for a number of iterations as in ContraWarping + SRP section 4.
+SGD for a number of iterations as in ContraWarping + SRP section 3.3.3.
 """
 
 import copy
@@ -19,6 +19,12 @@ from abaw.systems.system import System
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 UNDECAYED = ("cls_token", "mask_token", "pos_embed")
 """Parameters of several dimensions that are no matrices: as in BEiT and MAE they have no weight decay."""
+LEAST = {
+    **dict.fromkeys(("epochs", "batch_size"), 1),
+    **dict.fromkeys(("iterations", "warmup_epochs", "micro_batch", "lr", "weight_decay", "clip_norm"), 0),
+    **dict.fromkeys(("evaluate_every", "save_every", "keep"), 0),
+}
+"""Least values of the numbers that have one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,16 @@ class Optimisation:
     keep: int = 0
     """Checkpoints that are kept beside the last one, those of the evaluated epochs with the best score; each of them
     predicts too, for ensembles over epochs. The score is of the held-out fold: what is chosen by it is in-sample."""
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay is {self.layer_decay}; expected a share in (0, 1], 1 for one rate")
+        for name in ("momentum", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a share in [0, 1), 0 for none")
 
 
 def parameter_groups(system: System, settings: Optimisation) -> list[dict[str, object]]:

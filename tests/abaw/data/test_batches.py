@@ -193,14 +193,20 @@ def test_frames_of_a_window_are_changed_alike(shards: Path) -> None:
         assert not torch.equal(batch["image"][0], batch["image"][1])
 
 
+@pytest.mark.parametrize("one_of", [1, 3])
 @pytest.mark.parametrize("world", [1, 2, 5])
-def test_evaluation_by_windows_sees_every_row_once(shards: Path, world: int) -> None:
-    source = FrameSource(shards)
+def test_evaluation_by_windows_sees_every_row_once_as_far_apart_as_in_training(
+    shards: Path, world: int, one_of: int
+) -> None:
+    source, sampling = FrameSource(shards), Sampling(window=7, one_of=one_of)
     seen: list[int] = []
     for rank in range(world):
-        for batch in evaluation_batches(source, batch=4, rank=rank, world=world, window=7):
+        for batch in evaluation_batches(source, batch=4, rank=rank, world=world, sampling=sampling):
             seen += batch["index"][batch["mask"]].tolist()
-    assert seen == list(range(len(source)))
+            both = batch["mask"][:, 1:] & batch["mask"][:, :-1]
+            assert (batch["frame"].diff(dim=1)[both] % one_of == 0).all()
+    assert sorted(seen) == list(range(len(source)))
+    assert (seen == sorted(seen)) == (one_of == 1)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
@@ -216,8 +222,9 @@ def test_more_workers_than_rows_and_no_rows_at_all(shards: Path) -> None:
     assert sorted(row for part in seen for row in part) == [0, 1]
     empty = FrameSource(shards, videos=["t1"], tasks=TRACKS["mtl"].tasks)
     assert len(empty) == 0
-    assert steps_per_epoch(empty, global_batch=1, sampling=Sampling()) == 0
-    assert list(evaluation_batches(empty, batch=4, rank=0, world=1)) == []
+    for sampling in (Sampling(), Sampling(one_of=10), Sampling(window=7)):
+        assert steps_per_epoch(empty, global_batch=1, sampling=sampling) == 0
+        assert list(evaluation_batches(empty, batch=4, rank=0, world=1, sampling=sampling)) == []
 
 
 def test_an_epoch_of_one_slot_opens_the_files_of_one_slot_only(shards: Path) -> None:

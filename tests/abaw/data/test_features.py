@@ -93,7 +93,8 @@ def test_videos_and_splits_are_chosen_as_of_shards(cache):
 
 def test_training_and_evaluation_see_every_frame_in_windows(cache):
     source, sampling = FeatureSource(cache), Sampling(window=4)
-    seen = [batch["index"][batch["mask"]] for batch in evaluation_batches(source, batch=2, window=4, rank=0, world=1)]
+    evaluated = evaluation_batches(source, batch=2, rank=0, world=1, sampling=sampling)
+    seen = [batch["index"][batch["mask"]] for batch in evaluated]
     assert torch.cat(seen).tolist() == list(range(16))
     drawn = list(batches(source, global_batch=1, rank=0, world=1, seed=0, epoch=0, sampling=sampling))
     assert all(batch["feature"].shape == (1, 4, WIDTH) for batch in drawn)

@@ -1,5 +1,6 @@
 """EMMA: the two trunks never hear of valence and arousal, DAN never changes, and every variant learns."""
 
+import numpy as np
 import pytest
 import torch
 from system_batches import frames, learn, total, unlabelled
@@ -41,15 +42,30 @@ def test_dan_is_bitwise_the_same_after_training():
     assert not any(module.training for module in system.dan.modules())
 
 
+def ccc_of(x, y):
+    """Lin's concordance (eq. 9) with variances over n."""
+    return 2 * np.cov(x, y, bias=True)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+
+
+def test_the_losses_of_valence_and_arousal_are_summed():
+    """Eq. 4, but for its constant."""
+    torch.manual_seed(0)
+    system, batch = Emma(**SMALL).build().eval(), frames(8, size=16)
+    loss = system(batch, torch.Generator())["va"].item()
+    parts = zip(system.predict(batch)["va"].detach().double().T, batch["va"].double().T, strict=True)
+    ccc = [ccc_of(predicted.numpy(), true.numpy()) for predicted, true in parts]
+    assert loss == pytest.approx(2 - sum(ccc), rel=1e-5)
+
+
 @pytest.mark.parametrize("va_from", ["vit+dan", "encoder"])
 def test_learns_32_frames_by_heart(va_from):
     torch.manual_seed(0)
     system, batch = Emma(va_from=va_from, **SMALL).build(), frames(size=16)
-    learn(system, batch, steps=50, lr=2e-3)
+    learn(system, batch, steps=70, lr=2e-3)
     losses = {name: value.item() for name, value in system.eval()(batch, torch.Generator()).items()}
     assert losses["expr"] < 0.1
     assert losses["au"] < 0.1
-    assert losses["va"] < 0.15
+    assert losses["va"] < 0.3
     assert (system.predict(batch)["expr"].argmax(1) == batch["expression"]).all()
 
 

@@ -1,10 +1,11 @@
 """Schedule, layer decay, weight decay and the moving average."""
 
 import math
+import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw.models.vit import VitConfig
@@ -79,9 +80,25 @@ def test_sgd_has_its_momentum_and_adamw_its_betas():
     assert {group["betas"] for group in adamw.param_groups} == {(0.9, 0.999)}
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 0, "epochs is 0; expected 1 or more"),
+        ("iterations", -1, "iterations is -1; expected 0 or more"),
+        ("lr", math.nan, "lr is nan; expected 0 or more"),
+        ("layer_decay", 1.5, "layer_decay is 1.5; expected a share in (0, 1], 1 for one rate"),
+        ("ema_decay", 1.0, "ema_decay is 1.0; expected a share in [0, 1), 0 for none"),
+    ],
+)
+def test_numbers_that_train_nothing_are_refused(name, value, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        Optimisation(**{name: value})
+
+
+@settings(deadline=None)
 @given(batch=st.integers(1, 4096), world=st.integers(1, 9), most=st.integers(0, 600))
 def test_a_batch_is_kept_by_as_few_micro_batches_as_memory_allows(batch, world, most):
-    settings = Optimisation(batch_size=batch, micro_batch=most)
+    asked = Optimisation(batch_size=batch, micro_batch=most)
 
     def fits(parts):
         whole, rest = divmod(batch, parts)
@@ -89,10 +106,10 @@ def test_a_batch_is_kept_by_as_few_micro_batches_as_memory_allows(batch, world, 
 
     possible = [parts for parts in range(1, batch + 1) if fits(parts)]
     if possible:
-        assert accumulation(settings, world=world) == possible[0]
+        assert accumulation(asked, world=world) == possible[0]
     else:
         with pytest.raises(ValueError, match=f"batch_size {batch} cannot be split for {world} workers"):
-            accumulation(settings, world=world)
+            accumulation(asked, world=world)
 
 
 def test_precision_is_chosen_by_the_device_unless_it_is_given():
