@@ -1,5 +1,6 @@
 """From prediction tables to official submission files and, where there is truth, the leaderboard."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
+from abaw.runs import read_result
 from abaw.tracks import AU, Track
 from leaderboard import board
 from leaderboard.constant import constant_predictions
@@ -67,8 +69,20 @@ def flat_labels(frames: pl.DataFrame) -> pl.DataFrame:
     return frames.select("valence", "arousal", "expression", *units)
 
 
-def print_board(folder: Path, track: Track) -> None:
-    """Print the leaderboard of a finished board stage to stdout, and where its files are, wherever it was moved."""
+def print_board(folder: Path, track: Track, *, as_json: bool) -> int:
+    """Print the leaderboard of a finished board stage, and where its files are, wherever it was moved.
+
+    Returns the exit code: 1 when an entry is invalid.
+    """
+    result = read_result(folder)
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        _print_ranks(folder, track)
+    return 1 if any(entry["status"] == "invalid" for entry in result["entries"]) else 0
+
+
+def _print_ranks(folder: Path, track: Track) -> None:
     console = Console(highlight=False)
     store = f"sqlite:///{os.path.relpath(folder / STORE)}"
     rows = board.rows(store, track)

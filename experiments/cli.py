@@ -240,8 +240,12 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
                 progress.say(f"since the last run: {'; '.join(changed)}; what depends on it runs anew, beside the old")
             run_stages(stages, root=root, resources=recipe.resources, progress=progress)
     if stages[-1].name == "board":
-        return _print_board(stages[-1].folder(root), recipe.track, as_json=arguments.json)
-    return _print_results({stage.name: read_result(stage.folder(root)) for stage in stages}, as_json=arguments.json)
+        from experiments.board import print_board
+
+        return print_board(stages[-1].folder(root), recipe.track, as_json=arguments.json)
+    from experiments.show import print_results
+
+    return print_results({stage.name: read_result(stage.folder(root)) for stage in stages}, as_json=arguments.json)
 
 
 def _tune(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -252,37 +256,11 @@ def _tune(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _table(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from experiments.lock import driving
-    from experiments.progress import Progress
-    from experiments.ray_session import ray_session
-    from experiments.registry import get_table
-    from experiments.table import markdown, measure_table
+    from experiments.table import run_table
 
-    table, progress = get_table(arguments.table), Progress()
-    if arguments.seeds < 1:
-        raise ValueError(f"--seeds is {arguments.seeds}; expected 1 or more")
-    with driving(arguments.runs / "tables"), ray_session(arguments.address):
-        rows = measure_table(table, seeds=arguments.seeds, root=arguments.runs / "tables", progress=progress)
-    text = markdown(table, rows, seeds=arguments.seeds)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text)
-    print(text)
-    return 0
-
-
-def _print_board(folder: Path, track: Any, *, as_json: bool) -> int:
-    """Print the board of a run; 1 when an entry is invalid."""
-    from abaw.runs import read_result
-
-    result = read_result(folder)
-    if as_json:
-        print(json.dumps(result, indent=1))
-    else:
-        from experiments.board import print_board
-
-        print_board(folder, track)
-    return 1 if any(entry["status"] == "invalid" for entry in result["entries"]) else 0
+    return run_table(
+        arguments.table, seeds=arguments.seeds, runs=arguments.runs, address=arguments.address, out=arguments.out
+    )
 
 
 def _status(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -292,44 +270,9 @@ def _status(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _show(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    from abaw.problems import refuse
-    from abaw.runs import is_complete, read_result
+    from experiments.show import show
 
-    folder: Path = arguments.run
-    if not folder.is_dir():
-        raise refuse(folder, "no such folder; expected a run such as runs/demo, or one of its stages")
-    stages = [folder] if is_complete(folder) else sorted(path for path in folder.iterdir() if is_complete(path))
-    if not stages:
-        raise refuse(folder, "holds no complete stage (no result.json); `abaw run` writes them")
-    return _print_results({stage.name: read_result(stage) for stage in stages}, as_json=arguments.json)
-
-
-def _print_results(results: dict[str, dict[str, Any]], *, as_json: bool) -> int:
-    """Print what each stage scored, by its name."""
-    if as_json:
-        print(json.dumps(results, indent=1))
-        return 0
-    table = Table("stage", "finished", "wall", "commit", "scores", "95 % interval", box=None)
-    for name, result in results.items():
-        shown = {result.get("score_name"), "S_VA", "S_EXPR", "S_AU"}
-        scores = {name: value for name, value in result.get("metrics", {}).items() if name in shown}
-        table.add_row(
-            name,
-            result["finished_at"],
-            f"{result['wall_s']:.1f} s",
-            (result["commit"] or "-")[:8] + ("+" if result["dirty"] else ""),
-            "  ".join(f"{key} {value:.3f}" for key, value in scores.items()),
-            _interval(result),
-        )
-    print_table(table)
-    return 0
-
-
-def _interval(result: dict[str, Any]) -> str:
-    """The ranking score's interval over videos, or nothing where a stage scores nothing."""
-    if not result.get("interval"):
-        return ""
-    return f"{result['score_name']} {result['interval']['low']:.3f} to {result['interval']['high']:.3f}"
+    return show(arguments.run, as_json=arguments.json)
 
 
 def _export(arguments: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -106,8 +106,8 @@ def follow(client: JobSubmissionClient, name: str, show: Callable[[str], None] |
         try:
             if client.get_job_status(name).is_terminal():
                 return
-        except OSError:
-            what = "its cluster does not answer any more; `ray job logs` shows its log when it does again"
+        except (OSError, RuntimeError) as error:  # nothing answers, or a head that does not know the job
+            what = f"its cluster tells nothing of it any more ({error}); `ray job logs` shows its log when it does"
             raise refuse(f"job {name}", what) from None
 
 

@@ -79,9 +79,10 @@ class Line:
         last: dict[str, Stage] = {}
         for start, trained in self.finetunings().items():
             slug, title = slug_of(start), title_of(start, self.recipe)
-            variants = {title: predictions_stage(run, slug, trained)}
+            untuned = predictions_stage(run, slug, trained)
+            variants = {title: untuned}
             if self.recipe.finetune.keep:
-                variants[f"{title}, epochs"] = epochs_stage(run, slug, trained)
+                variants[f"{title}, epochs"] = epochs_stage(run, slug, trained, untuned)
             if self.recipe.temporal:
                 slug, title = f"{slug}/temporal", f"{title}, temporal"
                 variants[title] = predictions_stage(run, slug, self.last_trainings()[start])

@@ -1,14 +1,15 @@
 """What follows the trainings: one table of predictions a row, smoothing, ensembles, submission files and the board."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from abaw.postprocess.apply import apply_smoothing
 from abaw.predictions import read_predictions, write_predictions
 from abaw.runs import plain, read_result, write_json
+from abaw.tracks import Track
 from abaw.training.evaluation import statistics_of, summary_over_workers
 from abaw.training.workers import Worker
 from experiments.board import submit_all
@@ -17,12 +18,22 @@ from experiments.inputs import template_of, truth_of
 from experiments.run import Run
 from experiments.stages import Stage
 from leaderboard.ensemble import mean_of
-from leaderboard.tuning import SMOOTHING
+from leaderboard.tuning import SMOOTHING, TUNING
+
+if TYPE_CHECKING:
+    from abaw.search.smoothing import SmoothingResult  # Optuna
 
 OUT_OF_FOLD, CROSS_FITTED, TEST = "out_of_fold.parquet", "cross_fitted.parquet", "test.parquet"
 
-SEARCH = "search/"
-"""What the names of searches begin with."""
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned(Stage):
+    """Makes predictions by a choice that saw the labels of the out-of-fold frames."""
+
+    untuned: Stage
+    """The predictions without any such choice."""
+    cross_fitted: bool
+    """Whether it leaves `CROSS_FITTED`: each video predicted by the choice of others."""
 
 
 def predictions_stage(run: Run, slug: str, trained: Sequence[Stage]) -> Stage:
@@ -38,8 +49,12 @@ def predictions_stage(run: Run, slug: str, trained: Sequence[Stage]) -> Stage:
     return Stage(name=f"predict/{slug}", config={}, inputs=tuple(trained), action=action)
 
 
-def epochs_stage(run: Run, slug: str, trained: Sequence[Stage]) -> Stage:
-    """The same, each fold being the mean over its kept epochs and its last one (EMMA, ensemble over epochs)."""
+def epochs_stage(run: Run, slug: str, trained: Sequence[Stage], untuned: Stage) -> Stage:
+    """The same, each fold being the mean over its kept epochs and its last one (EMMA, ensemble over epochs).
+
+    The epochs were chosen by their score on the held-out frames, and the others left no predictions: so nobody knows
+    what the choice is worth on videos that it did not see.
+    """
 
     def action(folder: Path) -> dict[str, Any]:
         found: list[dict[str, pa.Table]] = [{}, {}]
@@ -48,11 +63,15 @@ def epochs_stage(run: Run, slug: str, trained: Sequence[Stage]) -> Stage:
             for tables, name in zip(found, ("held_out", "test"), strict=True):
                 members = {epoch: _read(run, stage, "predictions", epoch, f"{name}.parquet") for epoch in kept}
                 tables[stage.name] = mean_of(members, run.recipe.track)
-        # In-sample: the epochs were chosen by their score on the held-out frames.
-        out_of_fold = pa.concat_tables(found[0].values())
-        return {"in_sample": True, **_write_both(run, folder, out_of_fold=out_of_fold, test=found[1])}
+        summary = _write_both(run, folder, out_of_fold=pa.concat_tables(found[0].values()), test=found[1])
+        last = pa.concat_tables(_read(run, stage, "predictions", "held_out.parquet") for stage in trained)
+        tuning = {"untuned": _score(run, last), "in_sample": summary["score"], "cross_fitted": None}
+        write_json(folder / TUNING, tuning)
+        return {"tuning": tuning, "in_sample": True, **summary}
 
-    return Stage(name=f"epochs/{slug}", config={}, inputs=tuple(trained), action=action)
+    return Tuned(
+        name=f"epochs/{slug}", config={}, inputs=tuple(trained), action=action, untuned=untuned, cross_fitted=False
+    )
 
 
 def _read(run: Run, stage: Stage, *parts: str) -> pa.Table:
@@ -69,53 +88,85 @@ def _write_both(run: Run, folder: Path, *, out_of_fold: pa.Table, test: Mapping[
 
 def search_stage(run: Run, slug: str, predictions: Stage) -> Stage:
     """Smoothing widths found on the out-of-fold predictions, applied to the test predictions."""
-    recipe, track = run.recipe, run.recipe.track
+    recipe = run.recipe
+    untuned = predictions.untuned if isinstance(predictions, Tuned) else predictions
+    known = untuned is predictions
 
     def action(folder: Path) -> dict[str, Any]:
-        from abaw.search.smoothing import apply_cross_fitted, search_smoothing  # Optuna
+        from abaw.search.smoothing import search_smoothing  # Optuna
 
-        out_of_fold = _read(run, predictions, OUT_OF_FOLD)
+        tables = {name: _read(run, predictions, name) for name in (OUT_OF_FOLD, TEST)}
         found = search_smoothing(
-            out_of_fold, track, trials=recipe.trials, seed=recipe.seed, storage=(folder / "ray").absolute()
+            tables[OUT_OF_FOLD], recipe.track, trials=recipe.trials, seed=recipe.seed, storage=folder.absolute()
         )
-        smoothing = {task: result.smoothing for task, result in found.items()}
-        test = _read(run, predictions, TEST)
-        write_predictions(apply_smoothing(test, track, smoothing), folder / TEST)
-        smoothed = apply_smoothing(out_of_fold, track, smoothing)
-        write_predictions(smoothed, folder / OUT_OF_FOLD)
-        write_predictions(apply_cross_fitted(out_of_fold, track, found, seed=recipe.seed), folder / CROSS_FITTED)
-        write_json(folder / SMOOTHING, plain(found))
-        # In-sample: the widths were chosen on these frames; `cross_fitted` beside it says what they are worth.
-        summary = summary_over_workers(smoothed, track, Worker(), seed=recipe.seed)
-        return {"smoothing": plain(found), "in_sample": True, **summary}
+        told = write_treated(folder, tables, recipe.track, found, seed=recipe.seed, known=known)
+        treated = read_predictions(folder / OUT_OF_FOLD, recipe.track)
+        summary = summary_over_workers(treated, recipe.track, Worker(), seed=recipe.seed)
+        return {"smoothing": told, "in_sample": True, **summary}
 
     config = {"trials": recipe.trials, "seed": recipe.seed}
-    return Stage(name=f"{SEARCH}{slug}", config=config, inputs=(predictions,), action=action)
+    return Tuned(
+        name=f"search/{slug}", config=config, inputs=(predictions,), action=action, untuned=untuned, cross_fitted=known
+    )
+
+
+def write_treated(
+    folder: Path,
+    tables: Mapping[str, pa.Table],
+    track: Track,
+    found: "Mapping[str, SmoothingResult]",
+    *,
+    seed: int,
+    known: bool = True,
+) -> dict[str, Any]:
+    """What a search on out-of-fold predictions leaves: `tables` treated as was found, and `smoothing.json`.
+
+    Where it is `known` what the find is worth, so too `CROSS_FITTED`; else the predictions were tuned before, and only
+    the in-sample scores are told. `seed` is that of the search. Returns what `smoothing.json` holds.
+    """
+    from abaw.search.smoothing import apply_cross_fitted, apply_result  # Optuna
+
+    for name, table in tables.items():
+        write_predictions(apply_result(table, track, found), folder / name)
+    told: dict[str, Any] = plain(found)
+    if known:
+        crossed = apply_cross_fitted(tables[OUT_OF_FOLD], track, found, seed=seed)
+        write_predictions(crossed, folder / CROSS_FITTED)
+    else:
+        told = {task: {**one, "untuned": None, "cross_fitted": None} for task, one in told.items()}
+    write_json(folder / SMOOTHING, told)
+    return told
 
 
 def ensemble_stage(run: Run, members: Sequence[Stage]) -> Stage:
-    """Mean of the last predictions of all starts; where these were smoothed, what that is worth is told three ways."""
+    """Mean of the last predictions of all starts; where these were tuned, what that is worth is told three ways."""
+    tuned = [stage for stage in members if isinstance(stage, Tuned)]
+    assert len(tuned) in (0, len(members)), "all starts of a recipe are treated alike"
 
     def action(folder: Path) -> dict[str, Any]:
         tables = {stage.name: _read(run, stage, TEST) for stage in members}
         write_predictions(mean_of(tables, run.recipe.track), folder / TEST)
         result: dict[str, Any] = {"members": list(tables)}
-        if all(stage.name.startswith(SEARCH) for stage in members):
+        if tuned:
+            known = all(stage.cross_fitted for stage in tuned)
             result["tuning"] = {
-                "untuned": _score_of_mean(run, [(stage.inputs[0], OUT_OF_FOLD) for stage in members]),
-                "in_sample": _score_of_mean(run, [(stage, OUT_OF_FOLD) for stage in members]),
-                "cross_fitted": _score_of_mean(run, [(stage, CROSS_FITTED) for stage in members]),
+                "untuned": _score_of_mean(run, [stage.untuned for stage in tuned], OUT_OF_FOLD),
+                "in_sample": _score_of_mean(run, tuned, OUT_OF_FOLD),
+                "cross_fitted": _score_of_mean(run, tuned, CROSS_FITTED) if known else None,
             }
-            write_json(folder / SMOOTHING, result["tuning"])
+            write_json(folder / TUNING, result["tuning"])
         return result
 
     return Stage(name="ensemble", config={}, inputs=tuple(members), action=action)
 
 
-def _score_of_mean(run: Run, tables: Sequence[tuple[Stage, str]]) -> float:
-    """The track's score of the mean of labelled tables."""
-    mean = mean_of({stage.name: _read(run, stage, name) for stage, name in tables}, run.recipe.track)
-    return statistics_of(mean, run.recipe.track).compute()[run.recipe.track.score]
+def _score_of_mean(run: Run, stages: Sequence[Stage], name: str) -> float:
+    """The track's score of the mean of the labelled tables of this name."""
+    return _score(run, mean_of({stage.name: _read(run, stage, name) for stage in stages}, run.recipe.track))
+
+
+def _score(run: Run, table: pa.Table) -> float:
+    return statistics_of(table, run.recipe.track).compute()[run.recipe.track.score]
 
 
 def board_stage(run: Run, prepare: Sequence[Stage], labelled: Stage, entries: Mapping[str, Stage]) -> Stage:

@@ -35,6 +35,9 @@ def check_answers(address: str) -> None:
     found = re.fullmatch(r"(?:ray://)?(.+):([0-9]+)", address)
     if address == "auto":
         return
+    if is_job_address(address):
+        what = "only `abaw run` becomes a job; give HEAD:6379 to drive that cluster from here"
+        raise refuse(f"--address {address}", what)
     expected = "HEAD:6379 to drive a cluster from here, or http://HEAD:8265 to run as a job of it"
     if found is None:
         raise refuse(f"--address {address}", f"is no address; expected {expected}")

@@ -14,7 +14,7 @@ from abaw.runs import is_complete
 from experiments.lock import driver_of
 from experiments.ray_session import check_answers
 
-CONFIG, PROGRESS, FAILED = "config.yaml", "progress.json", "failed.json"
+CONFIG, PROGRESS, FAILED, ENDED = "config.yaml", "progress.json", "failed.json", "ended.json"
 LIMIT = 1000
 """Entries of a kind that a cluster is asked for."""
 
@@ -46,7 +46,7 @@ def run_status(folder: Path) -> dict[str, Any]:
     stages = [{"stage": stage.name, **stage_status(stage, driven=driver is not None)} for stage in _stages(folder)]
     trials = {
         search.name: dict(
-            Counter(stage_status(one, driven=driver is not None)["state"] for one in search.glob("trial-*"))
+            Counter(stage_status(one, driven=driver is not None)["state"] for one in sorted(search.glob("trial-*")))
         )
         for search in sorted(folder.glob("tune/*"))
         if search.is_dir()
@@ -57,10 +57,12 @@ def run_status(folder: Path) -> dict[str, Any]:
 def stage_status(folder: Path, *, driven: bool) -> dict[str, Any]:
     """`state`: complete, failed, running (its driver lives), or stopped (it goes on when the run is given again).
 
-    Of a training beside it, where it stands.
+    A trial may be pruned too; one that was stopped does not go on. Of a training beside it, where it stands.
     """
     if is_complete(folder):
         return {"state": "complete"}
+    if (folder / ENDED).is_file():
+        return dict(json.loads((folder / ENDED).read_text()))
     failed = sorted(folder.glob(f"*{FAILED}"))
     if failed:
         return {"state": "failed", "reasons": json.loads(failed[0].read_text())["reasons"]}
@@ -134,13 +136,12 @@ def show_status(runs: Path, address: str | None, *, as_json: bool) -> int:
 def print_status(found: dict[str, Any]) -> None:
     """Tables for a person."""
     console = Console()
-    runs = Table("run", "driver", "stages", "now", box=None)
+    runs = Table("run", "driver", "stages, trials", "now", box=None)
     for run in found["runs"]:
         states = Counter(stage["state"] for stage in run["stages"])
-        counts = ", ".join(f"{number} {state}" for state, number in states.items())
         trials = [f"{name}: {_counts(by_state)}" for name, by_state in run["trials"].items()]
         now = [_now(stage) for stage in run["stages"] if stage["state"] != "complete"]
-        runs.add_row(run["run"], run["driver"] or "-", "\n".join([counts, *trials]), "\n".join(now))
+        runs.add_row(run["run"], run["driver"] or "-", "\n".join([_counts(states), *trials]), "\n".join(now))
     console.print(runs)
     for name in ("jobs", "nodes", "waiting"):
         rows = found.get(name, [])
@@ -154,7 +155,7 @@ def print_status(found: dict[str, Any]) -> None:
 
 
 def _counts(by_state: dict[str, int]) -> str:
-    return ", ".join(f"{number} trials {state}" for state, number in by_state.items())
+    return ", ".join(f"{number} {state}" for state, number in by_state.items())
 
 
 def _now(stage: dict[str, Any]) -> str:

@@ -16,9 +16,11 @@ from abaw.runs import provenance, read_result
 from abaw.tracks import Track
 from abaw.training.evaluation import statistics_of
 from experiments.line import Line
+from experiments.lock import driving
 from experiments.progress import Progress
+from experiments.ray_session import ray_session
 from experiments.recipe import Recipe
-from experiments.registry import get_recipe
+from experiments.registry import get_recipe, get_table
 from experiments.sizes import small
 from experiments.stages import Stage, in_waves, run_stages
 from experiments.variants import PaperTable, Row, with_fields
@@ -43,6 +45,21 @@ def small_variant(table: PaperTable, row: Row, *, seed: int) -> Recipe:
     """The recipe of a row on the embedded faces."""
     tiny = with_fields(small(variant_of(table, row)), {**table.small, **(row.small or {})})
     return replace(tiny, seed=seed, name="tables")
+
+
+def run_table(name: str, *, seeds: int, runs: Path, address: str | None, out: Path | None) -> int:
+    """`abaw table`: measure, and print as Markdown, also to the file `out`; returns the exit code."""
+    table, progress, root = get_table(name), Progress(), runs / "tables"
+    if seeds < 1:
+        raise ValueError(f"--seeds is {seeds}; expected 1 or more")
+    with driving(root), ray_session(address):
+        rows = measure_table(table, seeds=seeds, root=root, progress=progress)
+    text = markdown(table, rows, seeds=seeds)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+    print(text)
+    return 0
 
 
 def measure_table(table: PaperTable, *, seeds: int, root: Path, progress: Progress) -> list[Measured]:

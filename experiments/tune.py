@@ -7,6 +7,7 @@ folder a trial, `index.html` and `result.json`.
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from abaw import runs
+from abaw.problems import refuse
 from abaw.search.page import write_page
 from abaw.search.searcher import Ends, StudySearcher, quiet
 from abaw.search.space import Space, opposite_points
-from abaw.search.study import best_of, cut_off, ended, open_study
+from abaw.search.study import best_of, cut_off, ended, open_study, try_first
 from abaw.training.resources import Resources, room, settled
 from experiments.inputs import check_recipe
 from experiments.lock import driving
@@ -28,12 +30,15 @@ from experiments.ray_session import ray_session
 from experiments.recipe import Recipe
 from experiments.search import SMOOTHING, get_search
 from experiments.stages import run_stages
+from experiments.status import ENDED
 from experiments.tune_options import Options, check_options
 from experiments.tune_smoothing import tune_smoothing
 from experiments.tune_trial import Plan, RecipeTrial, stages_of
 
 DRIVER_CPUS = 0.02
 """Of a trial whose workers are in a group of their own, so that they have room beside it."""
+STATES = {"pruned": "pruned", "fail": "failed"}
+"""What `abaw status` calls a trial, by the name that Optuna has for its state."""
 NEVER = 10**7
 """More epochs than a trial has: ASHA ends none for having enough."""
 
@@ -47,8 +52,8 @@ def tune_recipe(recipe: Recipe, name: str, runs_folder: Path, options: Options) 
     folder = root / "tune" / name
     if name != SMOOTHING:
         get_search(recipe.name, name)
-    folder.mkdir(parents=True, exist_ok=True)
     with driving(root):
+        folder.mkdir(parents=True, exist_ok=True)
         url = options.storage or f"sqlite:///{(folder / 'study.db').absolute()}"
         if name == SMOOTHING:
             return tune_smoothing(recipe, root, url, options)
@@ -66,19 +71,20 @@ def _tune_fields(recipe: Recipe, name: str, root: Path, url: str, options: Optio
         f"{recipe.name}/{name}", url, config=[plan.recipe, space], seed=recipe.seed,
         resume=options.resume, overwrite=options.overwrite,
     )  # fmt: skip
-    if options.overwrite:
-        for old in plan.folder.glob("trial-*"):
-            shutil.rmtree(old)
+    there = sorted(plan.folder.glob("trial-*"))
+    if there and not options.overwrite and not study.get_trials(deepcopy=False):
+        raise refuse(there[0], "is of another study; give --overwrite to delete it, or the --storage that it is in")
+    for old in there if options.overwrite else ():
+        shutil.rmtree(old)
     _say_what_is_there(study, progress)
-    if first and not study.get_trials(deepcopy=False):
-        study.enqueue_trial(dict(first))
     with ray_session(options.address) as dashboard:
         progress.say(f"Ray is up; dashboard at http://{dashboard}")
         plan = replace(plan, shared=_run_shared(plan, space, recipe.resources, progress))
+        try_first(study, first)
         resources = settled(plan.recipe.resources)
         searcher = StudySearcher(
             study, space, budget=options.budget, devices=max(1, resources.workers),
-            at_once=lambda: _at_once(resources), say=progress.say,
+            at_once=lambda: _at_once(resources), say=progress.say, note=partial(_note, plan.folder),
         )  # fmt: skip
         _run_tune(plan, searcher, resources)
     if searcher.reached:
@@ -153,6 +159,11 @@ def _run_tune(plan: Plan, searcher: StudySearcher, resources: Resources) -> None
         ).fit()  # fmt: skip
     finally:
         shutil.rmtree(records, ignore_errors=True)
+
+
+def _note(folder: Path, number: int, state: str, reason: str) -> None:
+    """For `abaw status`: what became of a trial that leaves no result."""
+    runs.write_json(folder / f"trial-{number:03d}" / ENDED, {"state": STATES[state], "reasons": [reason]})
 
 
 def _title(plan: Plan, number: int) -> str:

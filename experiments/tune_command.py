@@ -49,12 +49,14 @@ def tune(arguments: argparse.Namespace, recipe: Any) -> int:
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
+    from abaw.search.space import shown
+
     if not result["metrics"]:
         return ["no trial has a score; the page names the reasons"]
     lines = [f"best {name} {value:.4f}" for name, value in result["metrics"].items()]
     if result.get("best"):
         lines[0] += f", {result['best']['trial']}"
-        lines += [f"  {name} = {value:.6g}" for name, value in result["best"]["point"].items()]
+        lines += [f"  {name} = {shown(value)}" for name, value in result["best"]["point"].items()]
     for task, found in result.get("tasks", {}).items():
         ways = "  ".join(
             f"{way.replace('_', '-')} {found[way]:.4f}" for way in ("untuned", "in_sample", "cross_fitted")

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from abaw import runs
-from abaw.predictions import read_predictions, write_predictions
+from abaw.predictions import read_predictions
 from abaw.search.page import write_page
-from abaw.search.smoothing import apply_result, search_smoothing
-from abaw.search.study import cut_off, open_study
-from experiments.outcome_stages import OUT_OF_FOLD, TEST
+from abaw.search.smoothing import search_smoothing
+from abaw.search.study import complete, cut_off, open_study
+from experiments.outcome_stages import OUT_OF_FOLD, TEST, write_treated
 from experiments.progress import Progress
 from experiments.ray_session import ray_session
 from experiments.recipe import Recipe
@@ -18,7 +18,6 @@ from experiments.search import SMOOTHING
 from experiments.stages import run_stages
 from experiments.tune_options import Options
 from experiments.tune_trial import stages_of
-from leaderboard.tuning import SMOOTHING as SMOOTHING_FILE
 
 
 def tune_smoothing(recipe: Recipe, root: Path, url: str, options: Options) -> dict[str, Any]:
@@ -40,22 +39,21 @@ def tune_smoothing(recipe: Recipe, root: Path, url: str, options: Options) -> di
         run_stages(stages, root=root, resources=recipe.resources, progress=progress)
         tables = {name: read_predictions(stages[-1].folder(root) / name, track) for name in (OUT_OF_FOLD, TEST)}
         found = search_smoothing(
-            tables[OUT_OF_FOLD], track, trials=options.budget.trials, seed=recipe.seed, storage=folder / ".ray",
+            tables[OUT_OF_FOLD], track, trials=options.budget.trials, seed=recipe.seed, storage=folder.absolute(),
             decisions=True, studies=studies, hours=options.budget.hours,
         )  # fmt: skip
-    for name, table in tables.items():
-        write_predictions(apply_result(table, track, found), folder / name)
-    plain = runs.plain(found)
-    runs.write_json(folder / SMOOTHING_FILE, plain)
-    tasks = {name: {key: value for key, value in one.items() if key != "trials"} for name, one in plain.items()}
+    told = write_treated(folder, tables, track, found, seed=recipe.seed)
+    tasks = {name: {key: value for key, value in one.items() if key != "trials"} for name, one in told.items()}
     metrics = {f"cross_fitted {name}": one.cross_fitted for name, one in found.items()}
     runs.finish(
         folder, config=config, started=started, name=f"tune/{SMOOTHING}", inputs=(stages[-1].folder(root).name,),
         score_name=track.score, metrics=metrics, tasks=tasks,
     )  # fmt: skip
+    budget = options.budget
+    all_tried = all(len(complete(study)) >= budget.trials for study in studies.values())
     page = write_page(
         folder / "index.html", f"{recipe.name}: smoothing, gap limit, thresholds and class bias", studies,
-        folder=folder, budget=f"{options.budget.trials} trials",
+        folder=folder, budget=f"{budget.trials} trials" if all_tried else f"{budget.hours:g} hours",
     )  # fmt: skip
     progress.say(f"page: {page}")
     return runs.read_result(folder)

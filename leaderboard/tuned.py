@@ -1,11 +1,13 @@
 """Whether predictions were tuned on labels, and the three scores of what was: found where tuning leaves its traces.
 
-These are a search's `smoothing.json` beside a table, the recipe of an ensemble whose weights were chosen by labels, and
-a greedy soup that a table names as its checkpoint. Of an ensemble of tables that were tuned one by one nobody knows the
-scores, unless its maker leaves them beside it as `abaw run` does: no table says what its frames were predicted as by
-the choice of other videos. It is tuned all the same.
+These are a search's `smoothing.json` or a run's `tuning.json` beside a table, the recipe of an ensemble whose weights
+were chosen by labels, and a checkpoint that a table names: a greedy soup, or an epoch that a training kept because of
+its score on the held-out frames. Of such an epoch, and of an ensemble of tables that were tuned one by one, nobody
+knows the scores, unless its maker leaves them beside it as `abaw run` does: no table says what its frames were
+predicted as by the choice of other videos. It is tuned all the same.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,10 @@ from leaderboard.manifest import exported
 from leaderboard.provenance import member_table
 from leaderboard.scoring import TABLE_SUFFIX
 from leaderboard.soup import WEIGHTS_SUFFIX, soup_choice
-from leaderboard.tuning import SMOOTHING, WAYS, Tuning, is_number, read_tuning, unknown
+from leaderboard.tuning import SMOOTHING, TUNING, WAYS, Tuning, is_number, read_tuning, unknown
+
+KEPT_EPOCH = re.compile(r"/epoch-\d{3,}$")
+"""How `checkpoint` ends in tables of an epoch that was kept by its score: `predictions/epoch-012/` of a training."""
 
 
 def given_tuning(path: Path, track: Track) -> Tuning:
@@ -67,8 +72,9 @@ def table_tuning(table: Path, track: Track, above: frozenset[Path] = frozenset()
         raise refuse(table, f"not a Parquet file ({error}); a prediction table ends in .parquet") from error
     if found := _of_recipe(recipe_in(schema), track):
         return found
-    if (left := table.with_name(SMOOTHING)).is_file():
-        return read_tuning(left, track)
+    for left in (table.with_name(name) for name in (SMOOTHING, TUNING)):
+        if left.is_file():
+            return read_tuning(left, track)
     if tuned_members(members_in(schema), table, track, above):
         return unknown(track)
     return _of_checkpoints(table, schema, track)
@@ -94,10 +100,12 @@ def _of_recipe(recipe: Mapping[str, Any] | None, track: Track) -> Tuning | None:
 
 
 def _of_checkpoints(table: Path, schema: pa.Schema, track: Track) -> Tuning | None:
-    """Of the greedy soups that a table names in `checkpoint`: by their path as it is, or beside the table."""
+    """Of the kept epochs and greedy soups that a table names in `checkpoint`: soups as a path, or beside the table."""
     if "checkpoint" not in schema.names:
         return None
     named = pq.read_table(table, columns=["checkpoint"])["checkpoint"].unique().to_pylist()
+    if any(name and KEPT_EPOCH.search(name) for name in named):
+        return unknown(track)
     weights = [Path(name) for name in named if name and name.endswith(WEIGHTS_SUFFIX)]
     found = [_of_soup(path if path.is_file() else table.parent / path, track) for path in weights]
     if not any(found):

@@ -1,9 +1,9 @@
 """What tuning was worth: the three scores of a tuned thing, which are shown together or not at all.
 
-A search writes them (`smoothing.json`) beside the tables that it treated: an object for each task, or one for the
-whole track, with the numbers `untuned`, `in_sample` and `cross_fitted`. Whatever else it holds is left alone. A score
-that nobody can know is null there, and is shown as not known: a tuned thing never passes for an untuned one.
-`leaderboard.tuned` finds out what was tuned.
+A search writes them (`smoothing.json`) beside the tables that it treated, other stages of `abaw run` (`tuning.json`)
+beside theirs: an object for each task, or one for the whole track, with the numbers `untuned`, `in_sample` and
+`cross_fitted`. Whatever else it holds is left alone. A score that nobody can know is null there, and is shown as not
+known: a tuned thing never passes for an untuned one. `leaderboard.tuned` finds out what was tuned.
 """
 
 import json
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SMOOTHING = "smoothing.json"
 """What a search leaves beside the predictions that it treated."""
+TUNING = "tuning.json"
+"""What is left beside predictions that were tuned in another way, or are made of such as were."""
 WAYS = ("untuned", "in_sample", "cross_fitted")
 NOT_KNOWN = "not known"
 AT_REVEAL = "at reveal"

@@ -18,8 +18,6 @@ from abaw.tracks import Track
 
 RESAMPLES = 1000
 LEVEL = 0.95
-
-
 _SIDES = ("_left", "_right")
 
 
@@ -44,23 +42,23 @@ class Interval:
 
 
 def score_interval(
-    track: Track, videos: Sequence[TrackStatistics], *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+    track: Track, videos: Sequence[TrackStatistics], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """The interval of the track's ranking score; ValueError for fewer than two videos or tasks without a label."""
     scores_R = resampled_scores(track, videos, seed=seed, resamples=resamples)
     if np.isnan(scores_R).all():
         raise ValueError(f"track {track.name}: no resample has a labelled frame for every task; nothing to score")
-    return interval_of(scores_R, level)
+    return interval_of(scores_R)
 
 
-def interval_of(values_R: NDArray[np.float64], level: float = LEVEL) -> Interval:
+def interval_of(values_R: NDArray[np.float64]) -> Interval:
     """The middle of resampled values (R,), those that are NaN left out; at least one is a number."""
     found = np.sort(values_R[~np.isnan(values_R)])
     # As `np.quantile`, which imports masked arrays for it: between the two nearest values, along a line.
     low, high = (
-        np.interp(q * (len(found) - 1), np.arange(len(found)), found) for q in ((1 - level) / 2, (1 + level) / 2)
+        np.interp(q * (len(found) - 1), np.arange(len(found)), found) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     )
-    return Interval(low=float(low), high=float(high), level=level, resamples=len(found))
+    return Interval(low=float(low), high=float(high), level=LEVEL, resamples=len(found))
 
 
 def resampled_scores(

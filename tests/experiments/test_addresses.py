@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from abaw.problems import BadInput
 from experiments.changes import note_recipe
 from experiments.cli import run
 from experiments.demo import demo_debug
 from experiments.jobs import runtime_env
-from experiments.ray_session import is_job_address
+from experiments.ray_session import check_answers, is_job_address
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -48,6 +49,11 @@ def test_an_address_where_no_cluster_is_is_told_at_once(tmp_path, capsys, addres
     assert f"abaw: --address {address}: " in printed
     assert told.replace("(Connection", "([Errno 111] Connection") in printed
     assert "Traceback" not in printed
+
+
+def test_what_does_not_run_as_a_job_says_so():
+    with pytest.raises(BadInput, match=r"http://h:8265: only `abaw run` becomes a job; give HEAD:6379 to drive"):
+        check_answers("http://h:8265")
 
 
 def test_a_job_needs_a_folder_that_the_cluster_sees(capsys):

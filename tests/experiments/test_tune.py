@@ -14,6 +14,7 @@ from experiments import mae_face
 from experiments.cli import run
 from experiments.registry import MODULES, get_recipe
 from experiments.search import Search, searches_of
+from experiments.tune_command import _lines
 from experiments.tune_trial import scores_so_far
 from experiments.variants import with_fields
 
@@ -65,6 +66,9 @@ def test_a_search_keeps_every_trial_and_says_what_became_of_it(local_ray, tmp_pa
     assert set(read_predictions(predicted, get_recipe(NAME).track)["fold"].to_pylist()) == {0, 1}
     assert all(path.is_symlink() for kind in ("prepare", "shards", "folds") for path in trial.glob(f"{kind}-*"))
     assert "do not fill one batch" in (folder / "trial-002" / "error.txt").read_text()
+    assert run(["status", "--runs", str(tmp_path), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert found["trials"] == {"kinds": {"complete": 1, "pruned": 1, "failed": 1}}
     page = (folder / "index.html").read_text()
     assert "1 complete, 1 pruned, 1 failed" in page
     assert 'href="trial-000/"' in page
@@ -88,7 +92,9 @@ def test_smoothing_is_searched_on_predictions_that_are_there(local_ray, tmp_path
     assert len(result["tasks"]["au"]["thresholds"]) == 12
     assert len(result["tasks"]["expr"]["bias"]) == 8
     assert result["tasks"]["va"]["bias"] == []
-    assert {path.name for path in folder.iterdir()} >= {"out_of_fold.parquet", "test.parquet", "smoothing.json"}
+    left = {path.name for path in folder.iterdir()}
+    tables = {"out_of_fold.parquet", "cross_fitted.parquet", "test.parquet"}
+    assert left == tables | {"smoothing.json", "study.db", "index.html", "result.json"}
     page = (folder / "index.html").read_text()
     assert [page.count(f"<h2>{task}</h2>") for task in result["tasks"]] == [1, 1, 1]
     assert page.count("8 complete, 0 pruned, 0 failed") == 3
@@ -115,6 +121,26 @@ def test_mistakes_are_named_before_anything_runs(tmp_path, capsys):
     assert run([*command, "--search", "smoothing", "--device-hours", "1"]) == 1
     assert "trains nothing; give --trials or --hours" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trials_of_a_study_that_is_elsewhere_are_not_mixed_with_new_ones(tmp_path, capsys):
+    trial = tmp_path / NAME / "tune" / "finetune" / "trial-000"
+    trial.mkdir(parents=True)
+    assert run(["tune", NAME, "--search", "finetune", "--runs", str(tmp_path)]) == 1
+    assert f"abaw: {trial}: is of another study; give --overwrite" in capsys.readouterr().err
+    assert trial.is_dir()
+
+
+def test_what_was_found_is_printed_whatever_its_values_are():
+    point = {"system.pool": "mean", "finetune.lr": 0.00123456, "passes": 2, "system.shared": None}
+    result = {"metrics": {"P_MTL": 1.25}, "best": {"trial": "trial-001", "point": point}}
+    assert _lines(result) == [
+        "best P_MTL 1.2500, trial-001",
+        "  system.pool = mean",
+        "  finetune.lr = 0.001235",
+        "  passes = 2",
+        "  system.shared = None",
+    ]
 
 
 def test_every_declared_search_fits_its_recipe_at_both_sizes():

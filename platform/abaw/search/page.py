@@ -13,6 +13,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from abaw.search import charts
+from abaw.search.space import shown
 from abaw.search.study import CUT_OFF, DEVICE_S, REASON, best_of
 
 MOST_LINES = 200
@@ -105,8 +106,3 @@ def _row(trial: FrozenTrial, folder: Path) -> dict[str, Any]:
         "params": {key: shown(value) for key, value in trial.params.items()},
         "reason": trial.user_attrs.get(REASON, ""),
     }
-
-
-def shown(value: Any) -> str:
-    """A value of a point for a person."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -19,10 +19,12 @@ from optuna.trial import TrialState
 from ray import cloudpickle, tune
 from ray.tune.search import Searcher
 
-from abaw.search.space import Space, suggest
+from abaw.search.space import Space, shown, suggest
 from abaw.search.study import DEVICE_S, REASON, ended
 
 Say = Callable[[str], None]
+Note = Callable[[int, str, str], None]
+"""Takes the number of a trial without a score, what became of it (pruned, fail), and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +62,18 @@ class StudySearcher(Recorded):
     """
 
     def __init__(
-        self, study: optuna.Study, space: Space, *, budget: Budget, devices: int, at_once: Callable[[], int], say: Say
+        self,
+        study: optuna.Study,
+        space: Space,
+        *,
+        budget: Budget,
+        devices: int,
+        at_once: Callable[[], int],
+        say: Say,
+        note: Note,
     ) -> None:
         super().__init__(metric="score", mode="max")
-        self.study, self.space, self.budget, self.say = study, space, budget, say
+        self.study, self.space, self.budget, self.say, self.note = study, space, budget, say, note
         self.devices, self.at_once = devices, at_once
         self.open: dict[str, tuple[optuna.Trial, float]] = {}
         self.began, self.reached = time.time(), ""
@@ -115,6 +125,7 @@ class StudySearcher(Recorded):
         trial.set_user_attr(DEVICE_S, seconds * self.devices)
         if reason:
             trial.set_user_attr(REASON, reason)
+            self.note(trial.number, state.name.lower(), reason)
         self.study.tell(trial, value, state=state)
         outcome = f"{value:.4f}" if value is not None else f"{state.name.lower()}: {reason}"
         self.say(f"trial-{trial.number:03d}: {outcome} ({seconds:.0f} s)")
@@ -182,11 +193,7 @@ def _in_words(error: BaseException | None) -> str:
 
 
 def _point(trial: optuna.Trial) -> str:
-    return "  ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "  ".join(f"{name} {shown(value)}" for name, value in trial.params.items())
 
 
 def quiet() -> None:

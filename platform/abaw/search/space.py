@@ -55,6 +55,11 @@ def suggest(space: Space, trial: "optuna.Trial") -> dict[str, Any]:
     return {name: one.suggest(trial, name) for name, one in space.items()}
 
 
+def shown(value: Any) -> str:
+    """A value of a point for a person."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def opposite_points(space: Space) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two points that differ in every name: what is the same at both does not depend on the point."""
     both = {

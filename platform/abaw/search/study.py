@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from abaw.problems import refuse
 from abaw.runs import key_of
+from abaw.search.space import Point
 
 CUT_OFF = "cut off: the search was killed while it ran"
 REASON, CONFIG, DEVICE_S = "reason", "config", "device_s"
@@ -65,6 +66,12 @@ def open_study(name: str, url: str, *, config: Any, seed: int, resume: bool, ove
 def sampler(seed: int) -> TPESampler:
     """Multivariate TPE; trials that are still open are not proposed again."""
     return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+
+
+def try_first(study: optuna.Study, point: Point) -> None:
+    """Propose this point next, unless it is empty or a trial at it has come to an end of its own."""
+    if point and not any(point.items() <= one.params.items() for one in ended(study)):
+        study.enqueue_trial(dict(point))
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:

@@ -8,6 +8,7 @@ number of the trial alone, so the result does not depend on how many trials run 
 import logging
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ SMALL = 100_000
 """Rows below which a call takes less time than the start of a second actor: one call after the other is faster."""
 PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
 """Ray Tune's own setting."""
+RECORDS = ".ray"
+"""Folder of what Ray Tune keeps of a search while it runs."""
 HALVES = "halves"
 """User attribute: the statistics of each half of the videos."""
 
@@ -53,14 +56,10 @@ def run_trials(
 ) -> None:
     """Go on until the study of each task has that many complete trials; the first of them leaves predictions alone."""
     spaces = {name: space_of(own, data, decisions=decisions) for name, own in data.tasks.items()}
-    for name, study in studies.items():
-        if not study.get_trials(deepcopy=False):
-            for point in start_points(spaces[name]):
-                study.enqueue_trial(point)
     calls = Calls(data, studies, spaces, trials=trials, hours=hours)
     if calls.expected == 0:
         return
-    with _running_ray(), _starting_at_once(calls.at_once):
+    with _running_ray(), _starting_at_once(calls.at_once), _swept(storage / RECORDS):
         grid = tune.Tuner(
             tune.with_parameters(SmoothingCall, data=data),
             tune_config=tune.TuneConfig(
@@ -69,7 +68,7 @@ def run_trials(
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
-                storage_path=str(storage), name="smoothing", verbose=0,
+                storage_path=str(storage), name=RECORDS, verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()  # fmt: skip
@@ -91,6 +90,7 @@ class Calls(Recorded):
     ) -> None:
         super().__init__(metric="score", mode="max")
         self.tasks, self.studies, self.spaces = data.tasks, studies, spaces
+        self.starts = {name: _missing_starts(study, spaces[name]) for name, study in studies.items()}
         self.missing = {name: max(0, trials - len(complete(study))) for name, study in studies.items()}
         self.expected = -(-max(self.missing.values()) // CALL)
         most = 1 if len(data.frame_N) < SMALL else MOST_CALLS
@@ -110,7 +110,7 @@ class Calls(Recorded):
             return str(Searcher.FINISHED)
         if len(self.asked) - self.told >= self.at_once:
             return None
-        asked = {name: [study.ask() for _ in range(self._share(name))] for name, study in self.studies.items()}
+        asked = {name: [self._ask(name) for _ in range(self._share(name))] for name in self.studies}
         points = {name: [suggest(self.spaces[name], trial) for trial in trials] for name, trials in asked.items()}
         self.numbers[trial_id] = len(self.asked)
         self.asked.append(asked)
@@ -122,9 +122,18 @@ class Calls(Recorded):
         self.missing[name] -= share
         return share
 
+    def _ask(self, name: str) -> optuna.Trial:
+        """A trial of the study: at a point that is to be tried first, while there is one left."""
+        study, starts = self.studies[name], self.starts[name]
+        if starts:
+            study.enqueue_trial(starts.pop(0))
+        return study.ask()
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Keep what a call gave, and tell what is due."""
-        if result is not None and not error:
+        """Keep what a call gave, and tell what is due; one that failed is the last one."""
+        if error:
+            self.expected = len(self.asked)
+        elif result is not None:
             (self.results[self.numbers[trial_id]],) = result["counted"]
             self._tell()
 
@@ -176,6 +185,21 @@ def unpacked(own: TaskData, states: Sequence[Mapping[str, Any]]) -> Halves:
     return tuple(
         TrackStatistics.from_state(own.track, {key: np.array(state) for key, state in half.items()}) for half in states
     )
+
+
+def _missing_starts(study: optuna.Study, space: Space) -> list[dict[str, Any]]:
+    """The points to try first that have no score yet: all of a new study, and those that a killed search lost."""
+    tried = [one.params for one in complete(study)]
+    return [point for point in start_points(space) if point not in tried]
+
+
+@contextmanager
+def _swept(folder: Path) -> Iterator[None]:
+    """Remove the folder at the end."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from abaw.data.augment import Augmentation, views_of
 from abaw.data.batches import Source, evaluation_batches
 from abaw.data.sampling import ALL_FRAMES, Sampling
-from abaw.intervals import score_interval
+from abaw.intervals import fold_group, score_interval
 from abaw.metrics import TrackStatistics
 from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
 from abaw.runs import plain
@@ -110,18 +110,21 @@ def summary_over_workers(table: pa.Table, track: Track, worker: Worker, *, seed:
 
     `track`, `score` (a value), `score_name` and `higher_is_better`; `metrics`, every one by name; `per_class`, by task
     and column; `frames`, rows with a label of any task, and `videos`, theirs; `interval`, of `score` by a bootstrap
-    over videos with this seed, null where there is one video.
+    over videos with this seed, two people of one video together, null where there is one video.
     """
-    videos: dict[str, TrackStatistics] = {}
+    files: dict[str, TrackStatistics] = {}
+    videos: set[str] = set()
     frames = 0
     for states, labelled in worker.gather((_states_by_video(table, track), _labelled_rows(table, track))):
         frames += labelled
         for video, state in states.items():
-            videos.setdefault(video, TrackStatistics(track)).merge(TrackStatistics.from_state(track, state))
-    counted = [videos[video] for video in sorted(videos) if any(part.n for part in videos[video].parts.values())]
+            one = TrackStatistics.from_state(track, state)
+            if any(part.n for part in one.parts.values()):
+                videos.add(video)
+                files.setdefault(fold_group(video), TrackStatistics(track)).merge(one)
+    counted = [files[name] for name in sorted(files)]
     whole = TrackStatistics(track)
-    for one in counted:
-        whole.merge(one)
+    whole.merge(*counted)
     metrics = whole.compute()
     return {
         "track": track.name,
@@ -137,7 +140,7 @@ def summary_over_workers(table: pa.Table, track: Track, worker: Worker, *, seed:
             for task in track.tasks
         },
         "frames": frames,
-        "videos": len(counted),
+        "videos": len(videos),
     }
 
 

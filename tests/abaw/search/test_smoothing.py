@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
+import optuna
 import pyarrow as pa
 import pyarrow.compute
 import pytest
@@ -17,8 +18,11 @@ from abaw.metrics import score
 from abaw.postprocess.apply import apply_smoothing
 from abaw.postprocess.smoothing import NO_SMOOTHING, Smoothing
 from abaw.predictions import LABEL_PREFIX, labels_of, schema, scores_of, write_predictions
+from abaw.search.candidates import candidate_at, space_of, start_points
 from abaw.search.evaluation import Candidate, Evaluator, search_data
 from abaw.search.smoothing import apply_cross_fitted, search_smoothing
+from abaw.search.study import complete, open_study
+from abaw.search.tuning import Calls, count_points
 from abaw.tracks import get_track
 
 MTL = get_track("mtl")
@@ -168,10 +172,44 @@ def test_trials_one_by_one_begin_with_the_same_points_and_leave_ray_running(foun
     table, results = found
     one_by_one = search_smoothing(table, MTL, trials=7, seed=0, storage=tmp_path)
     assert ray.is_initialized(), "the search leaves the caller's Ray alone"
+    assert list(tmp_path.iterdir()) == [], "what Ray Tune keeps is removed"
     for name, result in one_by_one.items():
         assert len(result.trials) == 7
         assert [one.candidate for one in result.trials[:5]] == [one.candidate for one in results[name].trials[:5]]
         assert result.in_sample > result.untuned + 0.03
+
+
+def test_a_search_that_was_killed_in_its_first_call_still_begins_with_nothing(tmp_path):
+    data = search_data(predictions(frames=20), MTL, seed=0)
+    spaces = {name: space_of(own, data, decisions=True) for name, own in data.tasks.items()}
+
+    def calls(**options):
+        url = f"sqlite:///{tmp_path / 'study.db'}"
+        studies = {name: open_study(name, url, config=1, seed=0, **options) for name in data.tasks}
+        return Calls(data, studies, spaces, trials=6, hours=None)
+
+    assert calls(resume=False).suggest("killed")["call"] == 0
+    again, evaluator = calls(resume=True), Evaluator(data)
+    for number in range(2):
+        asked = again.suggest(f"call {number}")
+        again.on_trial_complete(f"call {number}", {"counted": [count_points(evaluator, asked["points"])]})
+    assert again.suggest("call 2") == "FINISHED"
+    for name, study in again.studies.items():
+        scored = [one.params for one in complete(study)]
+        assert len(scored) == 6
+        assert scored[:5] == start_points(spaces[name])
+        assert candidate_at(scored[0]).smoothing == NO_SMOOTHING
+        assert not any(candidate_at(scored[0]).bias)
+
+
+def test_a_call_that_fails_is_the_last_one(tmp_path):
+    data = search_data(predictions(frames=20), MTL, seed=0)
+    spaces = {name: space_of(own, data, decisions=False) for name, own in data.tasks.items()}
+    calls = Calls(data, {name: optuna.create_study() for name in spaces}, spaces, trials=40, hours=None)
+    calls.suggest("a")
+    assert calls.suggest("b") is None, "it waits for the first"
+    calls.on_trial_complete("a", error=True)
+    assert calls.suggest("b") == "FINISHED"
 
 
 def test_the_halves_keep_both_people_of_a_video_together():

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from abaw.problems import BadInput
 from abaw.search.searcher import Budget, StudySearcher, out_of_memory
 from abaw.search.space import Choice, Float, Int, opposite_points
-from abaw.search.study import CUT_OFF, REASON, complete, cut_off, ended, open_study
+from abaw.search.study import CUT_OFF, REASON, complete, cut_off, ended, open_study, try_first
 
 SPACE = {"lr": Float(low=1e-4, high=1e-2, log=True), "depth": Int(low=1, high=4), "pool": Choice(("mean", "token"))}
 
@@ -28,10 +28,11 @@ def name_of_study(name, url):
     return open_study(name, url, config=1, seed=0, resume=False).study_name
 
 
-def searcher_on(study, *, said=None, at_once=8, **budget):
+def searcher_on(study, *, said=None, noted=None, at_once=8, **budget):
     say = (lambda text: None) if said is None else said.append
-    options = {"budget": Budget(**{"trials": 10, **budget}), "devices": 2, "at_once": lambda: at_once, "say": say}
-    return StudySearcher(study, SPACE, **options)
+    note = (lambda *ended: None) if noted is None else lambda *ended: noted.append(ended)
+    budget = Budget(**{"trials": 10, **budget})
+    return StudySearcher(study, SPACE, budget=budget, devices=2, at_once=lambda: at_once, say=say, note=note)
 
 
 def test_a_study_that_is_there_is_only_touched_when_asked(url):
@@ -57,6 +58,20 @@ def test_trials_that_were_cut_off_are_failed_with_the_reason_and_cost_no_budget(
     assert searcher_on(again, trials=2).suggest("a")["number"] == 3
 
 
+def test_what_is_to_be_tried_first_is_tried_again_where_it_was_cut_off_and_not_twice(url):
+    study, first = study_at(url), {"lr": 2e-3, "depth": 3}
+    try_first(study, first)
+    assert searcher_on(study).suggest("killed")["point"].items() >= first.items()
+    study = study_at(url, resume=True)
+    try_first(study, first)
+    searcher = searcher_on(study)
+    assert searcher.suggest("a")["point"].items() >= first.items()
+    searcher.failed("a", ValueError("no"))
+    for point in (first, {}):
+        try_first(study, point)
+    assert not study.get_trials(states=(TrialState.WAITING,))
+
+
 @pytest.mark.parametrize("address", ["sqlite:///no/such/folder/x.db", "nonsense", "mysql://ann:secret@host/x"])
 def test_a_database_that_cannot_be_opened_is_refused_without_its_password(address):
     with pytest.raises(BadInput, match=r"cannot open this database .*expected sqlite:///FILE or postgresql") as refused:
@@ -71,8 +86,8 @@ def test_searches_that_begin_at_once_share_a_new_database(url):
 
 
 def test_what_becomes_of_trials_goes_into_the_study_and_is_said(url):
-    study, said = study_at(url), []
-    searcher = searcher_on(study, said=said)
+    study, said, noted = study_at(url), [], []
+    searcher = searcher_on(study, said=said, noted=noted)
     for name in "abcdefg":
         searcher.suggest(name)
     searcher.on_trial_result("a", {"score": 0.4, "epochs": 1, "final": False})
@@ -95,6 +110,7 @@ def test_what_becomes_of_trials_goes_into_the_study_and_is_said(url):
         "its score is nan",
         "its process ended without a word",
     ]
+    assert noted == [(k, one.state.name.lower(), one.user_attrs[REASON]) for k, one in enumerate(trials[1:6], start=1)]
     assert said[0].startswith("trial-000: 0.6000 (")
     assert said[2].startswith("trial-002: pruned: RuntimeError: CUDA out of memory")
     assert said[3].startswith("trial-003: fail: ValueError: an epoch takes 3 frames (")

@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from abaw.intervals import score_interval
 from abaw.predictions import schema
+from abaw.runs import plain
 from abaw.tracks import ACTION_UNITS, EXPRESSIONS, get_track
 from abaw.training.evaluation import statistics_of, summary_over_workers
 from abaw.training.workers import Worker
@@ -47,6 +49,16 @@ def test_a_summary_names_the_score_its_direction_the_classes_and_what_was_counte
     interval = summary["interval"]
     assert interval["low"] < summary["score"] < interval["high"]
     assert (interval["level"], interval["resamples"]) == (0.95, 1000)
+
+
+def test_two_people_of_one_video_are_drawn_together():
+    left, right, other = (make_table([name], rows) for name, rows in (("a_left", 40), ("a_right", 50), ("b", 60)))
+    together = pa.concat_tables([left, right])
+    summary = summary_over_workers(pa.concat_tables([together, other]), MTL, Worker(), seed=0)
+    expected = score_interval(MTL, [statistics_of(one, MTL) for one in (together, other)], seed=0)
+    assert summary["interval"] == pytest.approx(plain(expected), abs=1e-12)
+    assert (summary["videos"], summary["frames"]) == (3, 150)
+    assert summary_over_workers(together, MTL, Worker(), seed=0)["interval"] is None, "it is one video"
 
 
 def test_one_video_has_a_score_and_no_interval():
