@@ -46,14 +46,11 @@ def shards_stage(run: Run, name: str, prepare: Sequence[Stage]) -> Stage:
     recipe = run.recipe
     root, given = delivery_of(run, prepare), recipe.delivery
     source = root if name == LABELLED else pool_of(recipe, root)
-    config = {
-        "schema": SCHEMA_VERSION,
-        "slots": recipe.slots,
-        "root": given.root,
-        "pool": given.pool,
-        "template": given.template,
-        "stills": name == LABELLED and recipe.track.name == "lsd",
-    }
+    # Only what these shards are made of: another pool or template is not to repeat trainings that never see it.
+    made_of = {"root": given.root, "template": given.template, "stills": recipe.track.name == "lsd"}
+    if name == POOL:
+        made_of = {"pool": pool_of(recipe, given.root) if given.root else given.pool}
+    config = {"schema": SCHEMA_VERSION, "slots": recipe.slots, **made_of}
 
     def action(folder: Path) -> dict[str, Any]:
         if is_shards(source):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from abaw.data.emo135 import read_emo135
 from abaw.data.frames import Collection
 from abaw.data.images import read_images
 from abaw.data.lsd import read_lsd
-from abaw.data.manifest import DROPS, Manifest
+from abaw.data.manifest import DROPS, Manifest, few_sizes
 from abaw.data.shards import check_options, write_shards
 from abaw.data.storage import as_path, reaching, write_text
 from abaw.faces.dataset import FacesConfig, write_faces
@@ -32,8 +31,6 @@ from experiments.ray_session import ray_session
 
 WITH_DROPS = 3
 """Exit code of a run that ended, and left something out that the drop table names."""
-MOST_SIZES = 5
-"""Image sizes that are printed for a person; the others are counted together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,10 +272,7 @@ def _tell(manifest: Manifest, shards: Path, *, as_json: bool) -> int:
 
 def _counts(manifest: Manifest) -> dict[str, object]:
     """What a manifest holds, for a person: the files are counted, and rare image sizes too."""
-    usual = dict(Counter(manifest.image_sizes).most_common(MOST_SIZES))
-    rest = sum(manifest.image_sizes.values()) - sum(usual.values())
-    sizes = usual | ({"other sizes": rest} if rest else {})
-    return {**plain(manifest), "files": len(manifest.files), "image_sizes": sizes}
+    return {**plain(manifest), "files": len(manifest.files), "image_sizes": few_sizes(manifest.image_sizes)}
 
 
 def _report(counts: dict[str, object], *, as_json: bool, folder: str) -> None:

@@ -75,6 +75,7 @@ def test_nothing_is_unpickled_unguarded_and_no_shell_is_started():
             "see postgresql+psycopg://team:***@db.example/study, and http://me:***@b:80/x",
         ),
         ("redis://:secret@host", "redis://:***@host"),
+        ("postgresql://team:se/cr:et@host:5432/study", "postgresql://team:***@host:5432/study"),
         ("http://host:8265/a@b", "http://host:8265/a@b"),
         ("postgresql+psycopg://USER@HOST/DATABASE", "postgresql+psycopg://USER@HOST/DATABASE"),
         ("sqlite:///runs/mlflow.db", "sqlite:///runs/mlflow.db"),

@@ -18,8 +18,10 @@ from abaw.tracks import LSD, TRACKS, Task, Track
 MTL = TRACKS["mtl"]
 CLASS_FOLDERS = {name.upper(): k for k, name in enumerate(LSD.columns)} | {"ANGRER": LSD.columns.index("Anger")}
 """The class folders of LSD, whose images have no other label; one was delivered misspelt."""
-LOCATION = r"^([^/]+)/([0-9]{5}|[1-9][0-9]{5,8})\.jpg$"
-"""`video/00001.jpg`: at least five digits, and no leading zero beyond the fifth."""
+FRAME_FILE = r"([0-9]{5}|[1-9][0-9]{5,8})\.jpg"
+"""`00001.jpg`: at least five digits, and no leading zero beyond the fifth."""
+LOCATION = rf"^([^/]+)/{FRAME_FILE}$"
+"""`video/00001.jpg`."""
 NO_LOCATION = "is no image location; expected <video>/<frame>.jpg, such as video1/00001.jpg, frames counted from 1"
 SHOWN = 20
 """Bad lines of one file that are reported one by one; the rest are counted."""

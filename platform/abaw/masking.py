@@ -2,7 +2,8 @@
 
 import re
 
-_PASSWORD = re.compile(r"(://[^\s:/@\"']*):[^\s/@\"']+@")
+# A password may hold slashes. Digits before a slash are a port, and what follows is a path.
+_PASSWORD = re.compile(r"(://[^\s:/@\"']*):(?!\d+/)[^\s@\"']+@")
 
 
 def without_passwords(text: str) -> str:

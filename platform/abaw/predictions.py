@@ -5,6 +5,8 @@ action units, values in [-1, 1] for valence and arousal), each label column as `
 annotated), `fold: int8` (null when the model saw no fold) and `checkpoint: string`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +47,29 @@ def read_predictions(path: Path, track: Track) -> pa.Table:
     """
     if not path.is_file():
         raise refuse(path, "no such prediction table; expected a Parquet file written by a run's predict stage")
-    try:
+    with _reading(path):
         found = pq.read_schema(path)
-    except pa.ArrowInvalid as error:
-        raise refuse(path, f"not a Parquet file ({error}); a prediction table ends in .parquet") from error
     present, wanted = found.names, schema(track).names
     missing = [name for name in (*KEY, *track.columns) if name not in present]
     if missing:
         raise refuse(path, f"lacks the columns {', '.join(missing)} of track {track.name}; it has {', '.join(present)}")
     if problems := list(_type_problems(found, track, path)):
         raise BadInput(problems)
-    table = pq.read_table(path, columns=[name for name in wanted if name in present])
+    with _reading(path):
+        table = pq.read_table(path, columns=[name for name in wanted if name in present])
     problems = list(_value_problems(table, track, path))
     if problems:
         raise BadInput(problems)
     return table
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """BadInput for whatever pyarrow raises when a file is something else or damaged."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise refuse(path, f"not a Parquet file, or a damaged one ({error}); expected a whole .parquet") from error
 
 
 def _type_problems(found: pa.Schema, track: Track, path: Path) -> list[Problem]:

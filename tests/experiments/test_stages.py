@@ -87,6 +87,24 @@ def test_the_seed_changes_trainings_and_not_the_data(tmp_path):
     assert changed >= {"folds", "pretrain", "finetune/pretrained/fold-0", "board"}
 
 
+def test_a_pool_or_a_template_repeats_only_what_is_made_of_it(tmp_path):
+    def keys(**given):
+        recipe = get_recipe("demo")
+        delivery = replace(recipe.delivery, root=tmp_path / "root", **given)
+        return {stage.name: stage.key for stage in Line(replace(recipe, delivery=delivery), tmp_path).stages()}
+
+    plain = keys()
+    for given, same, other in (
+        ({"pool": tmp_path / "pool"}, {"shards/labelled", "folds", "finetune/scratch/fold-0"}, {"shards/pool"}),
+        ({"template": tmp_path / "list.txt"}, {"shards/pool", "pretrain"}, {"shards/labelled"}),
+    ):
+        changed = {name for name, key in keys(**given).items() if plain[name] != key}
+        assert same <= set(plain)
+        assert not changed & same
+        assert changed >= other
+    assert keys(pool=tmp_path / "root" / "pool") == plain, "that is where it is looked for"
+
+
 def test_what_a_network_starts_from_is_told_line_by_line():
     values = {
         "job": "finetune",

@@ -16,7 +16,7 @@ import polars as pl
 from abaw.data.files import Drops, keep_jpegs, list_files
 from abaw.data.frames import Collection
 from abaw.data.stills import collect, leave_out, read_lines, split_named
-from abaw.data.storage import read_files
+from abaw.data.storage import absolute, read_files
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import TRACKS
 
@@ -83,7 +83,7 @@ def _from_tables(root: Path, tables: Sequence[Path], files: pl.DataFrame) -> tup
     absent = found.filter(pl.col("path").is_null()).select("place", "subDirectory_filePath").rows()
     gone = [(place, f"{name} is not below {root}") for place, name in absent]
     there, others = keep_jpegs(found.filter(pl.col("path").is_not_null()))
-    known = [*found["path"].drop_nulls(), *(f"{root.absolute()}/{name}" for name in TABLES)]
+    known = [*found["path"].drop_nulls(), *(f"{absolute(root)}/{name}" for name in TABLES)]
     unlisted = files.filter(~pl.col("path").is_in(known))["path"]
     names = " and ".join(path.name for path in tables)
     return there, [*drops, *again, *gone, *others, *((path, f"is not listed in {names}") for path in unlisted)]

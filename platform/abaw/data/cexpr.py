@@ -26,13 +26,13 @@ def read_cexpr(root: Path) -> Collection:
     if crops.is_empty():
         raise refuse(root, f"holds no crops; expected <video>/00001.jpg, ...; {len(drops)} other files are there")
     videos = set(crops["video"])
-    files = [path for path, _ in drops if path.endswith(".txt") and as_path(path).stem in videos]
+    files = dict.fromkeys(path for path, _ in drops if path.endswith(".txt") and as_path(path).stem in videos)
     labels, misfits = _read_labels(files)
     rows = crops.join(labels, on=KEY, how="full", coalesce=True)
     labelled = pl.col("video").is_in(labels["video"].unique().implode())
     rows = rows.with_columns(split=pl.when(labelled).then(pl.lit("train")).otherwise(pl.lit("test")))
     rows = rows.filter(pl.col("path").is_not_null() | pl.col("expression").is_not_null())
-    left_out: Drops = [(path, _why(path, reason)) for path, reason in drops if path not in set(files)]
+    left_out: Drops = [(path, _why(path, reason)) for path, reason in drops if path not in files]
     return Collection(frames=frame_table(rows), drops=drop_table([*left_out, *misfit_drops(misfits)]), track="cexpr")
 
 

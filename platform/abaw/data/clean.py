@@ -90,16 +90,11 @@ def near_duplicates(hashes: Mapping[str, int], *, distance: int) -> dict[str, st
     return twins
 
 
-def duplicate_drops(rows: Iterable[tuple[str, str, int]], *, distance: int | None) -> list[tuple[str, str]]:
-    """Drops (path, reason) of duplicates among (path, digest, hash), in order; the first of its kind is kept.
-
-    `distance` None looks for exact duplicates only.
-    """
+def duplicate_drops(rows: Iterable[tuple[str, str, int]], *, distance: int) -> list[tuple[str, str]]:
+    """Drops (path, reason) of duplicates among (path, digest, hash), in order; the first of its kind is kept."""
     rows = list(rows)
     exact = exact_duplicates({path: digest for path, digest, _ in rows})
     drops = [(path, Reason.DUPLICATE.because(f"of {twin}")) for path, twin in exact.items()]
-    if distance is None:
-        return drops
     near = near_duplicates({path: value for path, _, value in rows if path not in exact}, distance=distance)
     return drops + [(path, Reason.NEAR_DUPLICATE.because(f"of {twin}")) for path, twin in near.items()]
 

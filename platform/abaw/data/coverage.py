@@ -84,7 +84,11 @@ def _video_remarks(coverage: pl.DataFrame) -> list[str]:
     remarks = [
         _remark("annotated videos have no crop at all", annotated_videos.filter(pl.col("cropped") == 0)),
         _remark("videos have crops past their last label line", coverage.filter(pl.col("past_labels") > 0)),
-        _remark("videos are in a train set and a validation set; they count as validation", coverage.filter("mixed")),
+        _remark(
+            "videos are in a train set and a validation set (or _left in one, _right in the other); "
+            "they count as validation",
+            coverage.filter("mixed"),
+        ),
     ]
     return [remark for remark in remarks if remark]
 

@@ -116,10 +116,15 @@ def read_feature_manifest(folder: Path) -> FeatureManifest:
     with reaching(path):
         if not path.is_file():
             raise refuse(path, "no manifest: this is no feature cache, or an unfinished one; write it again")
-        stored = json.loads(path.read_text())
-    if "features" not in stored or stored["schema_version"] != SCHEMA_VERSION:
+        content = path.read_bytes()
+    try:
+        stored = json.loads(content)
+        known = "features" in stored and stored["schema_version"] == SCHEMA_VERSION
+        files = tuple(FeatureFile(**entry) for entry in stored.pop("files")) if known else ()
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse(path, f"is damaged: {type(error).__name__}: {error}; write the cache again") from error
+    if not known:
         raise refuse(path, f"is not of a feature cache of schema version {SCHEMA_VERSION}; write the cache again")
-    files = tuple(FeatureFile(**entry) for entry in stored.pop("files"))
     there = file_sizes(folder)
     problems = [
         Problem(path=str(folder / file.path), message=f"missing or not of {file.bytes} bytes; write the cache again")

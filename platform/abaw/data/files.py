@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from abaw.data.storage import file_sizes, is_remote, is_text, shown
+from abaw.data.storage import absolute, file_sizes, is_remote, is_text, shown
 from abaw.problems import refuse
 
 FILES = pl.Schema({"folder": pl.String, "name": pl.String, "path": pl.String})
@@ -27,7 +27,7 @@ def list_files(root: Path) -> tuple[pl.DataFrame, Drops]:
     if not root.is_dir():
         raise refuse(root, "no such folder")
     drops: Drops = []
-    base = str(root) if is_remote(root) else os.path.abspath(root)
+    base = str(absolute(root))
     folders, sizes, names = [], [], []
     for folder, inside in _remote_folders(root) if is_remote(root) else _local_folders(base, drops):
         folders.append(folder)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import polars as pl
 
+from abaw.annotations import FRAME_FILE
 from abaw.data.files import Drops, list_files, list_jpegs
 from abaw.data.frames import Collection
 from abaw.data.stills import collect, listed_images, read_lines
-from abaw.data.storage import shown
+from abaw.data.storage import absolute, shown
 from abaw.problems import BadInput, Problem, refuse
 
-IMAGE_NAME = r"^([0-9]{5}|[1-9][0-9]{5,8})\.jpg$"
 NO_FRAME = "is not named as a frame, such as 00001.jpg, counted from 1"
 
 
@@ -33,7 +33,7 @@ def find_images(roots: Sequence[Path]) -> tuple[pl.DataFrame, Drops]:
         files, dropped = list_files(root)
         tables.append(files.with_columns(video=_video(root)))
         drops += dropped
-    frame = pl.col("name").str.extract(IMAGE_NAME).cast(pl.Int32)
+    frame = pl.col("name").str.extract(rf"^{FRAME_FILE}$").cast(pl.Int32)
     rows = pl.concat(tables).with_columns(frame=frame)
     named = (pl.col("frame") >= 1).fill_null(False)
     drops += [(path, NO_FRAME) for path in rows.filter(~named)["path"]]
@@ -59,7 +59,7 @@ def read_images(source: Path) -> Collection:
 def _video(root: Path) -> pl.Expr:
     """The name of the folder that a file lies in."""
     last = pl.col("folder").str.extract(r"([^/]*)$")
-    return pl.when(pl.col("folder") == "").then(pl.lit(shown(root.absolute().name))).otherwise(last)
+    return pl.when(pl.col("folder") == "").then(pl.lit(shown(absolute(root).name))).otherwise(last)
 
 
 def _refuse_shared_names(images: pl.DataFrame) -> None:

@@ -7,7 +7,6 @@ through the page cache; memory does not grow with the data.
 
 import os
 import threading
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from abaw.data.manifest import CACHE, ShardFile
-from abaw.data.storage import is_remote, open_parquet
+from abaw.data.storage import appearing, is_remote, open_parquet
 
 
 class JpegColumn:
@@ -75,14 +74,11 @@ def _mapped(shards: Path, file: ShardFile) -> pa.ChunkedArray:
     """The image column of a Parquet file as an Arrow column that lies on disk."""
     path = copies_folder(shards) / file.copy_name
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Two workers may get here at once: both write the same bytes, and the second replaces the first.
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        with open_parquet(shards / file.path) as stored, pa.OSFile(str(partial), "wb") as sink:
+        with open_parquet(shards / file.path) as stored, appearing(path) as local, pa.OSFile(str(local), "wb") as sink:
             schema = pa.schema([stored.schema_arrow.field("image")])
             with pa.ipc.new_file(sink, schema) as writer:
                 # A chunk a row group: a chunk of binary values holds 2 GiB at most, a file may hold more.
                 for group in range(stored.num_row_groups):
                     writer.write_table(stored.read_row_group(group, columns=["image"]))
-        partial.replace(path)
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()["image"]

@@ -12,6 +12,7 @@ import polars as pl
 
 from abaw.data.frames import KEY, LABELS
 from abaw.data.storage import shown
+from abaw.folds import fold_group
 from abaw.problems import Problem
 from abaw.tracks import TRACKS
 
@@ -51,8 +52,9 @@ def merge_labels(tables: Sequence[LabelTable]) -> tuple[pl.DataFrame, dict[str, 
 def videos_of(tables: Sequence[LabelTable], *, crops: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
     """One row a video, sorted by name.
 
-    `split`: validation where any challenge validates on it (it is then trained on for none), else train where any
-    trains on it, else test where a template names it, else unlabelled. `mixed`: challenges disagree about the split.
+    `split`: validation where any challenge validates on it or on the other person of it (`_left`, `_right`): it is then
+    trained on for none; else train where any trains on it, else test where a template names it, else unlabelled.
+    `mixed`: they disagree about the split.
     `frames`: the last frame that a crop, a label line or a template names. `va_lines`, `expr_lines`, `au_lines`: number
     of label lines, null where the video is not in that challenge.
 
@@ -63,11 +65,11 @@ def videos_of(tables: Sequence[LabelTable], *, crops: pl.DataFrame, named: pl.Da
     """
     sets = [table.rows.select("video", split=pl.lit(table.split)).unique() for table in tables]
     splits = pl.concat([*sets, pl.DataFrame(schema={"video": pl.String, "split": pl.String})])
-    validated = (pl.col("split") == "validation").any()
-    annotated = splits.group_by("video").agg(
-        pl.when(validated).then(pl.lit("validation")).otherwise(pl.lit("train")).alias("split"),
-        (pl.col("split").n_unique() > 1).alias("mixed"),
-    )
+    people = pl.Series([fold_group(video) for video in splits["video"]], dtype=pl.String)
+    validated = (pl.col("split") == "validation").any().over(people)
+    mixed = (pl.col("split").n_unique() > 1).over(people)
+    either = pl.when(validated).then(pl.lit("validation")).otherwise(pl.lit("train"))
+    annotated = splits.select("video", either.alias("split"), mixed.alias("mixed")).unique()
     places = [crops.select(KEY), named.select(KEY), *(table.rows.select(KEY) for table in tables)]
     videos = pl.concat(places).group_by("video").agg(pl.col("frame").max().fill_null(0).alias("frames"))
     videos = videos.join(annotated, on="video", how="left")

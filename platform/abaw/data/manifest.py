@@ -12,8 +12,8 @@ from abaw.tracks import get_track
 
 SCHEMA_VERSION = 2
 MANIFEST, DROPS, SOURCES, CACHE = "manifest.json", "drops.parquet", "sources.parquet", ".arrow"
-MOST_NAMES = 8
-"""Names of expressions in a message."""
+MOST_NAMES, MOST_SIZES = 8, 5
+"""Names of expressions in a message, and sizes of images in a list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +140,13 @@ def usual_size(image_sizes: Mapping[str, int]) -> int:
     """Side of the squares that images come in: the larger side of the most frequent size."""
     usual = max(sorted(image_sizes), key=image_sizes.__getitem__)
     return max(int(side) for side in usual.split("x"))
+
+
+def few_sizes(image_sizes: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent sizes for a person to read; all others are counted together as `other sizes`."""
+    usual = dict(Counter(image_sizes).most_common(MOST_SIZES))
+    rest = sum(image_sizes.values()) - sum(usual.values())
+    return usual | ({"other sizes": rest} if rest else {})
 
 
 def add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -12,7 +12,7 @@ import simplejpeg
 
 from abaw.data import pictures
 from abaw.data.frames import KEY, annotated, residues
-from abaw.data.manifest import DROPS, Manifest, class_names, read_manifest
+from abaw.data.manifest import DROPS, Manifest, class_names, few_sizes, read_manifest
 from abaw.data.shards import open_frames
 from abaw.data.storage import as_path
 from abaw.data.videos import TASKS, list_videos
@@ -88,7 +88,7 @@ def _facts(shards: Path, manifest: Manifest) -> dict[str, str]:
         "slots": str(manifest.slots),
         "expressions": f"classes of the track {manifest.track}",
         "images": preprocessing,
-        "image sizes": ", ".join(f"{size}: {count:,}" for size, count in manifest.image_sizes.items()),
+        "image sizes": ", ".join(f"{size}: {count:,}" for size, count in few_sizes(manifest.image_sizes).items()),
         "labelled frames without an image": f"{manifest.without_image:,}",
         "left out": f"{manifest.dropped:,}",
     }
@@ -97,7 +97,7 @@ def _facts(shards: Path, manifest: Manifest) -> dict[str, str]:
 def _tables(shards: Path, manifest: Manifest, frames: pl.DataFrame) -> list[Section]:
     splits = [[name, *counts.values()] for name, counts in manifest.splits.items()]
     with (shards / DROPS).open("rb") as file:
-        reasons = pl.read_parquet(file).group_by("reason").len().sort("len", descending=True)
+        reasons = pl.read_parquet(file).group_by("reason").len().sort("len", "reason", descending=[True, False])
     videos, runs = list_videos(shards), missing_runs(frames)
     columns = ["split", "frames", "videos", *(f"labelled {task.name}" for task in TASKS)]
     return [

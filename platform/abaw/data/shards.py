@@ -44,7 +44,7 @@ from abaw.data.storage import (
     as_path,
     claim_folder,
     file_sizes,
-    parquet_source,
+    open_parquet,
     reaching,
     remove_folder,
     write_text,
@@ -175,15 +175,17 @@ def open_frames(
     """
     shards = as_path(shards)
     wanted = list(columns) if columns is not None else SCHEMA.names
-    read = list(dict.fromkeys([*wanted, *KEY]))
     conditions = {name: only for name, only in (("split", splits), ("video", videos)) if only is not None}
+    read = list(dict.fromkeys([*wanted, *KEY, *conditions]))
     rows = None
     for name, only in conditions.items():
         condition = pc.field(name).isin(pa.array(only, pa.string()))
         rows = condition if rows is None else rows & condition
 
     def load(entry: ShardFile) -> pa.Table:
-        return pq.read_table(parquet_source(shards / entry.path), columns=read, filters=rows, partitioning=None)
+        with open_parquet(shards / entry.path) as file:
+            table = file.read_row_groups(_groups(file, videos), columns=read)
+        return table if rows is None else table.filter(rows)
 
     entries = [entry for entry in (manifest or read_manifest(shards)).files if _may_hold(entry, slot, videos)]
     with ThreadPoolExecutor(FILES_READ) as pool:
@@ -193,9 +195,19 @@ def open_frames(
 
 
 def _may_hold(entry: ShardFile, slot: int | None, videos: Sequence[str] | None) -> bool:
-    if slot is not None and entry.slot != slot:
-        return False
-    return videos is None or any(entry.first_video <= video <= entry.last_video for video in videos)
+    return slot in (None, entry.slot) and _are_between(videos, entry.first_video, entry.last_video)
+
+
+def _groups(file: pq.ParquetFile, videos: Sequence[str] | None) -> list[int]:
+    """The row groups of a file that may hold one of these videos."""
+    place = SCHEMA.get_field_index("video")
+    names = [file.metadata.row_group(group).column(place).statistics for group in range(file.num_row_groups)]
+    return [group for group, name in enumerate(names) if _are_between(videos, name.min, name.max)]
+
+
+def _are_between(videos: Sequence[str] | None, first: str, last: str) -> bool:
+    """Whether one of the videos may be among rows that are sorted by video."""
+    return videos is None or any(first <= video <= last for video in videos)
 
 
 def _places(frames: pl.DataFrame, slots: int) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import polars as pl
 
 from abaw.data.files import Drops, keep_jpegs
 from abaw.data.frames import Collection, drop_table, frame_table
-from abaw.data.storage import shown
+from abaw.data.storage import absolute, shown
 from abaw.problems import refuse
 
 SPLIT_NAME = r"(?i)(?:^|[^a-z])(train|val|test)(?:ing|idation)?(?:[^a-z]|$)"
@@ -27,7 +27,7 @@ def collect(images: pl.DataFrame, drops: Drops, *, source: Path, track: str) -> 
         reasons = "; ".join(f"{path}: {reason}" for path, reason in drops[:3])
         left_out = f"; {len(drops)} files or lines were left out: {reasons}" if drops else ""
         raise refuse(source, f"holds no image that can be used{left_out}")
-    own = source.absolute() if source.is_dir() else source.absolute().parent
+    own = absolute(source if source.is_dir() else source.parent)
     folder = pl.when(pl.col("folder") == "").then(pl.lit(shown(own.name))).otherwise("folder")
     part = pl.concat_str(folder, pl.col("split").fill_null("other"), separator="/")
     video = pl.when(pl.col("split").drop_nulls().n_unique().over(folder) > 1).then(part).otherwise(folder)
@@ -72,13 +72,13 @@ def listed_images(source: Path, lines: pl.DataFrame, drops: Drops) -> tuple[pl.D
     any `..`, so that it can name a video. A path listed before and a file that is no JPEG are drops.
     """
     text = pl.col("text").str.replace(r"^(\./)+", "")
-    absolute = text.str.starts_with("/") | text.str.contains("://", literal=True)
+    elsewhere = text.str.starts_with("/") | text.str.contains("://", literal=True)
     folder = text.str.replace(r"^[^/:]+://", "").str.extract(r"^(.*)/[^/]*$").fill_null("").str.split("/")
-    base = str(source.parent if "://" in str(source) else source.parent.absolute()) + "/"
+    base = f"{absolute(source.parent)}/"
     rows = lines.with_columns(
         folder=folder.list.eval(pl.element().filter(~pl.element().is_in(["", ".", ".."]))).list.join("/"),
         name=text.str.extract(r"([^/]*)$"),
-        path=pl.when(absolute).then(text).otherwise(pl.lit(base) + text),
+        path=pl.when(elsewhere).then(text).otherwise(pl.lit(base) + text),
     )
     repeated = rows.filter(~pl.col("path").is_first_distinct())
     again = [(f"{source}:{line}", f"{text} was listed before") for line, text in repeated["line", "text"].rows()]

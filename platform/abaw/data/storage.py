@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
@@ -29,6 +29,11 @@ REQUESTS = 32
 """Files that one process fetches from a remote file system at a time: each waits for the network, not for the CPU."""
 MOST_BYTES = 256 * 2**20
 """A larger local file is not read as an image or label: it would not fit in memory beside others."""
+
+
+def absolute(path: Path) -> Path:
+    """The path from the top of its file system, without `..`: its last part names what it leads to."""
+    return path if is_remote(path) else Path(os.path.abspath(path))
 
 
 def as_path(text: str | Path) -> Path:
@@ -188,16 +193,11 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """A Parquet file on any file system; only the columns and row groups that are asked for are read."""
-    return pq.ParquetFile(parquet_source(path), pre_buffer=is_remote(path))
-
-
-def parquet_source(path: Path) -> Any:
-    """What pyarrow reads a Parquet file from: a local path, or an open remote file that keeps nothing beside."""
+    """A Parquet file on any file system: its end is read, then the columns and row groups that are asked for."""
     if not is_remote(path):
-        return str(path)
+        return pq.ParquetFile(str(path))
     system, name = _file_system(path)
-    return system.open(name, "rb", cache_type="none")
+    return pq.ParquetFile(system.open(name, "rb", cache_type="none"), pre_buffer=True)
 
 
 def sha256_of(path: Path) -> str:

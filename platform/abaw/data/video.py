@@ -59,7 +59,7 @@ def find_videos(roots: Sequence[Path]) -> tuple[dict[str, Path], Drops]:
     for root in roots:
         if root.is_dir():
             files, left_out = list_files(root)
-            is_video = pl.col("name").str.to_lowercase().str.contains(rf"({'|'.join(SUFFIXES)})$")
+            is_video = pl.any_horizontal(pl.col("name").str.to_lowercase().str.ends_with(end) for end in SUFFIXES)
             paths += [Path(path) for path in files.filter(is_video)["path"]]
             no_video = Reason.NO_VIDEO.because(f"expected {', '.join(SUFFIXES)}")
             drops += left_out + [(path, no_video) for path in files.filter(~is_video)["path"]]
@@ -174,9 +174,9 @@ def _note(out: Path, path: Path) -> Path:
 
 
 def _read_note(out: Path, path: Path, config: VideoConfig, stretches: Sequence[Stretch]) -> dict[str, Any] | None:
-    """The note of a video that is done, or None where it must be made (again)."""
+    """The note of a video that is done and whose frames are there, or None where it must be made (again)."""
     note = _note(out, path)
-    if not note.is_file():
+    if not note.is_file() or not (out / CROPS / path.stem).is_dir():
         return None
     stored: dict[str, Any] = json.loads(note.read_text())
     return stored if stored["made"] == _made_from(path, config, stretches) else None

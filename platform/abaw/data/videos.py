@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from abaw.data.frames import annotated
-from abaw.data.manifest import add_up, load_manifest
+from abaw.data.manifest import add_up, few_sizes, load_manifest
 from abaw.data.shard_file import REPORTS
 from abaw.data.shards import open_frames
 from abaw.data.storage import as_path
@@ -21,7 +21,7 @@ def list_videos(shards: Path) -> pl.DataFrame:
 
     `split` (several are joined by +), `frames`, `first` and `last` (frame numbers), `missing` (frames between them
     without a crop), `va`, `expr`, `au` (frames with every label of the task), `bytes` of the images and `sizes`
-    (`<height>x<width>`, the most frequent first); the last two are null in a copy of shards without `.reports`.
+    (`<height>x<width>`, the five most frequent); the last two are null in a copy of shards without `.reports`.
     """
     labels = pl.DataFrame(
         open_frames(shards, columns=["video", "frame", "valence", "arousal", "expression", "au", "split"])
@@ -49,7 +49,6 @@ def _image_sizes(shards: Path) -> pl.DataFrame:
         found = {}  # a sum over some of the files would be wrong
     rows = []
     for video, parts in found.items():
-        sizes = add_up(part["sizes"] for part in parts)
-        names = ", ".join(sorted(sizes, key=lambda size: -sizes[size]))
-        rows.append({"video": video, "bytes": sum(part["bytes"] for part in parts), "sizes": names})
+        sizes = few_sizes(add_up(part["sizes"] for part in parts))
+        rows.append({"video": video, "bytes": sum(part["bytes"] for part in parts), "sizes": ", ".join(sizes)})
     return pl.DataFrame(rows, schema={"video": pl.String, "bytes": pl.Int64, "sizes": pl.String})

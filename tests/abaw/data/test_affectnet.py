@@ -53,6 +53,8 @@ def test_tables_give_labels_by_subdirectory(tree: Any) -> None:
     held_out = official_fold(found.frames).held_out(0)
     assert held_out == ["Manually_Annotated_Images/1/validation"], "the tables share folders, and that is no leak"
     assert found.drops.is_empty()
+    again = read_affectnet(tree.root / ".." / tree.root.name)
+    assert again.drops.is_empty(), "a table is known however its folder is spelled"
 
 
 def test_seven_classes_and_the_codes_that_are_no_class(tree: Any) -> None:

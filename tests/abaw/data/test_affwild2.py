@@ -6,6 +6,7 @@ import pytest
 
 from abaw.data.affwild2 import read_affwild2
 from abaw.data.storage import as_path
+from abaw.folds import official_fold
 from abaw.problems import BadInput
 
 VA, EXPR, AU = "VA_Estimation_Challenge", "EXPR_Classification_Challenge", "AU_Detection_Challenge"
@@ -48,6 +49,18 @@ def test_splits_come_from_sets_lists_and_templates(delivery: Any) -> None:
     }
 
 
+def test_two_people_of_a_video_are_on_one_side_of_the_official_split(delivery: Any) -> None:
+    for name in ("duo", "duo_right"):
+        delivery.crops(f"cropped_aligned/cropped_aligned/{name}", [1])
+    delivery.labels(VA, "Train_Set/duo", ["0,0"])
+    delivery.labels(AU, "Validation_Set/duo_right", [",".join("101000010001")])
+    read = read_affwild2(delivery.root)
+    rows = read.videos.filter(pl.col("video").str.starts_with("duo")).select("video", "split", "mixed")
+    assert rows.rows() == [("duo", "validation", True), ("duo_right", "validation", True)]
+    assert read.videos.filter("mixed").height == 2
+    assert {"duo", "duo_right"} <= set(official_fold(read.frames).held_out(0))
+
+
 def test_list_labels_fill_gaps_and_contradictions_are_counted(delivery: Any) -> None:
     read = read_affwild2(delivery.root)
     first = of_video(read.frames, "102")
@@ -85,7 +98,8 @@ def test_the_report_says_what_is_odd(delivery: Any) -> None:
     for remark in (
         "1 annotated videos have no crop at all: gone",
         "1 videos have crops past their last label line: 102-30-640x360",
-        "1 videos are in a train set and a validation set; they count as validation: 102-30-640x360",
+        "1 videos are in a train set and a validation set (or _left in one, _right in the other); they count as "
+        "validation: 102-30-640x360",
         "2 frames have two va labels that differ",
         "- 1 left out: is not named as a frame, such as 00001.jpg, counted from 1: ",
     ):

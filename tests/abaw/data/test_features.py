@@ -125,3 +125,7 @@ def test_a_folder_that_is_no_cache_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"schema_version": 2, "files": []}')
     with pytest.raises(BadInput, match="is not of a feature cache of schema version 1"):
         read_feature_manifest(tmp_path)
+    for damaged in ('{"schema_version": 1, "features"', '{"schema_version": 1, "features": 2}'):
+        (tmp_path / "manifest.json").write_text(damaged)
+        with pytest.raises(BadInput, match=r"manifest\.json: is damaged: .*; write the cache again"):
+            read_feature_manifest(tmp_path)

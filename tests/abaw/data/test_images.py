@@ -49,6 +49,13 @@ def test_a_tree_has_a_video_a_folder_and_no_labels(tmp_path: Path) -> None:
     assert found.frames["au"].to_list() == [[None] * 12] * 6
 
 
+def test_a_root_that_is_given_from_inside_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "faces", "00001.jpg", "sub/00001.jpg")
+    monkeypatch.chdir(tmp_path / "faces" / "sub")
+    assert set(read_images(Path("..")).frames["video"]) == {"faces", "sub"}
+    assert set(find_images([Path("..")])[0]["video"]) == {"faces", "sub"}
+
+
 def test_celeba_casia_and_imdb_wiki_keep_every_image(tmp_path: Path) -> None:
     touch(tmp_path / "celeba", "img_align_celeba/000001.jpg", "img_align_celeba/202599.jpg")
     touch(tmp_path / "imdb", "00/nm0000100_rm12818688_1955-1-6_2003.jpg", "00/nm0000100_rm99_1955-1-6_2003.jpg")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from abaw.data.manifest import AS_DELIVERED, Manifest, check_track
+from abaw.data.manifest import AS_DELIVERED, Manifest, check_track, few_sizes
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 
@@ -15,6 +15,12 @@ def manifest_of(track: str) -> Manifest:
 @pytest.mark.parametrize("track", ["mtl", "expr", "va", "au"])
 def test_multi_task_shards_serve_every_part(track: str) -> None:
     check_track(manifest_of("mtl"), track)
+
+
+def test_rare_sizes_are_counted_together() -> None:
+    sizes = {f"{side}x{side}": side for side in range(1, 9)}
+    assert list(few_sizes(sizes).items()) == [*((f"{k}x{k}", k) for k in (8, 7, 6, 5, 4)), ("other sizes", 6)]
+    assert few_sizes({"1x1": 2}) == {"1x1": 2}
 
 
 @pytest.mark.parametrize("track", TRACKS)

@@ -4,11 +4,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
@@ -61,6 +64,26 @@ def test_a_slot_costs_its_share_of_the_bytes_and_a_video_costs_its_own(noisy: Pa
     # The last 64 KiB of each file are read at once, whatever is asked for: much of such small files.
     assert bytes_read(lambda: open_frames(noisy, columns=["video", "frame"])) < everything / 3
     assert open_frames(noisy, videos=["v33"]).num_rows == 0
+
+
+def test_only_the_row_groups_of_a_video_are_read(noisy: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(noisy)
+    entry = next(file for file in manifest.files if file.first_video != file.last_video)
+    (tmp_path / entry.path).parent.mkdir()
+    table = pq.ParquetFile(noisy / entry.path).read()
+    pq.write_table(table, tmp_path / entry.path, compression="none", row_group_size=10)
+    one = replace(manifest, files=(entry,))
+    whole = bytes_read(lambda: open_frames(tmp_path, manifest=one))
+    assert bytes_read(lambda: open_frames(tmp_path, videos=[entry.last_video], manifest=one)) < 0.8 * whole
+    found = open_frames(tmp_path, videos=[entry.last_video], manifest=one)
+    assert found.equals(table.filter(pc.field("video") == entry.last_video))
+    assert 0 < found.num_rows < table.num_rows
+
+
+def test_a_split_is_found_though_its_column_is_not_asked_for(delivered: Path) -> None:
+    found = open_frames(delivered, columns=["video"], splits=["train"])
+    assert found.column_names == ["video"]
+    assert set(found["video"].to_pylist()) == {"102", "new"}
 
 
 def test_the_manifest_says_how_the_images_were_made(tree: Any, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,6 +125,7 @@ def test_whole_videos_become_a_frame_table_and_what_is_cut_or_no_video_is_named(
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (source / "text.mp4").write_text("dear diary")
     (source / "notes.txt").write_text("dear diary")
+    (source / "nomp4").write_text("dear diary")
     videos, drops = find_videos([source])
     found = prepare_videos(videos, out, WHOLE, choices={}, drops=drops)
     assert list(videos) == ["cut", "text", "whole"]
@@ -135,7 +137,7 @@ def test_whole_videos_become_a_frame_table_and_what_is_cut_or_no_video_is_named(
     last = found.frames.filter(pl.col("video") == "cut")["frame"].max()
     assert 1 < last < 40
     reasons = dict(found.drops.rows())
-    assert set(reasons) == {str(cut), str(source / "text.mp4"), str(source / "notes.txt")}
+    assert set(reasons) == {str(cut), *(str(source / name) for name in ("text.mp4", "notes.txt", "nomp4"))}
     assert reasons[str(cut)].startswith(f"video cut: after frame {last}: ")
     assert reasons[str(source / "text.mp4")].startswith("corrupt: cannot be opened: ")
     assert reasons[str(source / "notes.txt")] == "not a video: expected .mp4, .avi, .mkv, .mov, .webm"
@@ -147,6 +149,9 @@ def test_whole_videos_become_a_frame_table_and_what_is_cut_or_no_video_is_named(
     changed = {video for video in videos if (out / "videos" / f"{video}.json").stat().st_mtime_ns != marks[video]}
     assert changed == {"whole"}
     assert len(list((out / "crops" / "whole").iterdir())) == 5
+    shutil.rmtree(out / "crops" / "whole")
+    prepare_videos(videos, out, WHOLE, choices={}, drops=drops)
+    assert len(list((out / "crops" / "whole").iterdir())) == 5, "frames that were removed are made again"
 
 
 def test_another_rule_does_again_the_videos_that_no_row_covers(local_ray, write_video, tmp_path):
