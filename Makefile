@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-systems test-cluster test-faults test-browser test-postgres check bench coverage mutants clean
+.PHONY: help demo test test-slow test-systems test-cluster test-faults test-browser test-postgres check bench coverage mutants clean
+
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.11")'
@@ -25,7 +28,7 @@ test: .venv/.installed-dev  ## the default tests, under 12 minutes on two cores
 test-slow: .venv/.installed-dev  ## tests that the default run has no time for, half an hour
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-systems: .venv/.installed-dev  ## every system and track from files to scores, every `abaw` command of the docs
+test-systems: .venv/.installed-dev  ## every system and track; every `abaw` command of the docs
 	$(BIN)/python -m pytest -m systems $(ARGS)
 
 test-cluster: .venv/.installed-dev  ## jobs on a Ray head with its dashboard; without Chromium
@@ -34,10 +37,10 @@ test-cluster: .venv/.installed-dev  ## jobs on a Ray head with its dashboard; wi
 test-faults: .venv/.installed-dev  ## what a training survives, on four nodes of one machine
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
-test-browser: .venv/.installed-dev  ## tests of the report in headless Chromium; on Debian: apt install chromium
+test-browser: .venv/.installed-dev  ## the report in headless Chromium (Debian: apt install chromium)
 	$(BIN)/python -m pytest -m browser $(ARGS)
 
-test-postgres: .venv/.installed-dev  ## the store on a PostgreSQL that the tests start; on Debian: apt install postgresql
+test-postgres: .venv/.installed-dev  ## the store on PostgreSQL (Debian: apt install postgresql)
 	$(BIN)/python -m pytest -m postgres $(ARGS)
 
 check: .venv/.installed-dev  ## lint, format, types, layers, what is known to be unsafe
@@ -50,7 +53,7 @@ check: .venv/.installed-dev  ## lint, format, types, layers, what is known to be
 bench: .venv/.installed-dev  ## what is measured, against whom, in short: docs/bench.md
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-coverage: .venv/.installed-dev  ## lines of the three packages that the default and the slow tests run, at least 90 %
+coverage: .venv/.installed-dev  ## the lines that the default and the slow tests run: at least 90 %
 	mkdir -p .coverage
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
 	$(BIN)/python -m coverage run -m pytest -m slow $(ARGS)

@@ -12,7 +12,6 @@ log says what happened. The full disk is a small tmpfs, which only root can moun
 import argparse
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import polars as pl
+from account import commit
 from chaos_faults import FAULTS, Seen, finish, small_disk
 from chaos_fits import fits_table, measure_fits
 from chaos_machines import Machines, Run, fresh
@@ -167,11 +167,11 @@ def main() -> int:
     if arguments.only:
         chosen = {name: 1 for name in chosen if name in arguments.only}
     folder, machines = Path(tempfile.mkdtemp(prefix="chaos-")), Machines()
-    commit = commit_now()
+    code = commit()
 
     def tell(rows: Rows, *more: str) -> None:
         if arguments.write:
-            write(ROOT / "docs" / "chaos.md", [*summary(rows, arguments.seed, commit), *table(rows), *more])
+            write(ROOT / "docs" / "chaos.md", [*summary(rows, arguments.seed, code), *table(rows), *more])
 
     try:
         reference = undisturbed(machines, folder / "undisturbed")
@@ -183,25 +183,19 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     orphans = machines.orphans()
     fits += ["", f"Of {len(machines.seen)} processes {len(orphans)} outlived the cluster."]
-    print("\n".join([*summary(rows, arguments.seed, commit), *table(rows), "", *fits]))
+    print("\n".join([*summary(rows, arguments.seed, code), *table(rows), "", *fits]))
     tell(rows, "", *fits)
     return 1 if orphans or any(isinstance(one, str) for seen in rows.values() for one in seen) else 0
 
 
-def summary(rows: Rows, seed: int, commit: str) -> list[str]:
+def summary(rows: Rows, seed: int, code: str) -> list[str]:
     """How many faults there were, of how many, and from which state of the code."""
     seen = [one for moments in rows.values() for one in moments]
     equal, planned = sum(isinstance(one, Seen) for one in seen), sum(times for _, times in FAULTS.values())
     return [
-        f"{len(seen)} of {planned} faults at random moments, seed {seed}, commit {commit}: {equal} ended equal.",
+        f"{len(seen)} of {planned} faults at random moments, seed {seed}, commit {code}: {equal} ended equal.",
         "",
     ]
-
-
-def commit_now() -> str:
-    """The commit of the checkout; `-dirty` where something was changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def write(path: Path, lines: list[str]) -> None:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-BOX, LINE, GAP_X, GAP_Y, EDGE = 168, 17, 48, 16, 14
+BOX, LINE, GAP_X, GAP_Y, EDGE = 190, 17, 32, 16, 14
 """Width of a box, height of a line of text, gaps between boxes and to the edge, in pixels."""
 STYLES = {
     "data": 'fill="#eceff1" stroke="#607d8b"',
@@ -80,10 +80,10 @@ FIGURES: dict[str, Figure] = {
             "net": Box(2, 0.5, "ResNet and its|moving average (BYOL)", "trained"),
             "pull": Box(3, 0, "views: pulled together", "loss"),
             "push": Box(3, 1, "moved: pushed away|up to a margin", "loss"),
-            "frame": Box(0, 2, "one frame of ten", "data"),
-            "stages": Box(1, 2, "ResNet's first|three stages", "frozen"),
-            "srp": Box(2, 2, "last stage, SRP|7x7 to 3x3x256, linear", "trained"),
-            "ce": Box(3, 2, "expression: CE", "loss"),
+            "frame": Box(0, 2.4, "one frame of ten", "data"),
+            "stages": Box(1, 2.4, "ResNet's first|three stages", "frozen"),
+            "srp": Box(2, 2.4, "last stage, SRP|7x7 to 3x3x256, linear", "trained"),
+            "ce": Box(3, 2.4, "expression: CE", "loss"),
         },
         "face>views face>moved views>net moved>net net>pull net>push net>stages frame>stages stages>srp srp>ce",
     ),

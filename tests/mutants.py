@@ -25,7 +25,6 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -217,13 +216,15 @@ def key_of(tree: Path, name: str) -> str:
 
 def page_of(found: dict[str, Counter[str]]) -> str:
     """The page: what was killed, module by module."""
+    from abaw.version import commit_name  # only now: the forks import `abaw` from the copy
+
     every = sum(found.values(), Counter())
     rows = "".join(_row(name, one) for name, one in found.items())
     killed = 1 - every["survived"] / every.total()
     verdict = "met" if killed >= GOAL else "not met"
     return f"""# Mutants
 
-Written by `make mutants` on {date.today()} at commit {_commit()}, with
+Written by `make mutants` on {date.today()} at commit {commit_name()}, with
 cosmic-ray {version("cosmic-ray")}. Each mutant is a module with one thing changed, and is killed
 when its tests fail or take far longer: see `tests/mutants.py`. Of each place and
 kind of change one mutant is tried; modules that had not changed, nor their tests,
@@ -238,13 +239,6 @@ def _row(name: str, found: Counter[str]) -> str:
     killed = found.total() - found["survived"]
     module = name.removeprefix("platform/")
     return f"| {module} | {found.total()} | {killed} | {found['timed out']} | {killed / found.total():.0%} |\n"
-
-
-def _commit() -> str:
-    """The commit, with `+` where code or tests differ from it."""
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
-    return commit + "+" * bool(subprocess.check_output([*git, "status", "--porcelain", *SOURCES], text=True))
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_the_page_has_all_of_them_and_each_is_short():
     assert lines("experiments/linear_probe.py") < LINES
 
 
+@pytest.mark.parametrize("name", [name for name in CODE if not name.endswith("tracks.py")])
+def test_the_lines_pass_make_check(name):
+    """A module as it is, a class with the file that it goes into."""
+    there = (ROOT / name).read_text() if (ROOT / name).exists() else ""
+    command = [sys.executable, "-m", "ruff", "check", "--extend-ignore", "E402,I001", "--stdin-filename", name, "-"]
+    done = subprocess.run(command, cwd=ROOT, input=there + CODE[name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_track_has_its_file_and_its_score(track, monkeypatch):
     spec = importlib.util.spec_from_file_location("test_tracks_of_page", ROOT / "tests" / "abaw" / "test_tracks.py")
     tests = importlib.util.module_from_spec(spec)
@@ -80,6 +90,7 @@ def test_the_track_has_its_file_and_its_score(track, monkeypatch):
     tests.test_submission_file_and_score_of_each_track(*row)
     monkeypatch.setattr(tests, "FILES", [*tests.FILES, row])
     tests.test_every_track_has_a_row_here()
+    tests.test_label_columns_and_sentinels_of_the_annotation_files()
     tests.test_no_sentinel_is_a_valid_label()
     tests.test_a_decision_is_a_valid_label_and_float64()
     decided, every = np.array([[0.0], [6.0]]), np.ones(2, dtype=bool)

@@ -11,6 +11,7 @@ import doctest
 import re
 import runpy
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from leaderboard import cli as leaderboard
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHELL = ("sh", "console")
-OTHERS = {"cd", "curl", "export"}
+OTHERS = {"cd", "curl", "export", "source"}
 """Programs that are not ours, whose use in a block is not checked further."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -114,6 +115,13 @@ def test_leaderboard_takes_its_commands(words):
 
 def targets():
     return re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+
+
+def test_make_lists_every_target():
+    listed = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
+    lines = [line for line in listed.splitlines() if not line.startswith("make")]
+    assert [line.split()[0] for line in lines] == targets()
+    assert max(map(len, lines)) <= 80
 
 
 def options_of(script):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from abaw import runs
+from abaw.data.frames import frame_table
 from abaw.data.manifest import MANIFEST, Manifest, Preprocessing, ShardFile, read_manifest
 from abaw.masking import without_passwords
 from abaw.predictions import LABEL_PREFIX, schema, write_predictions
@@ -172,3 +173,14 @@ def test_an_export_holds_predictions_and_no_label(tmp_path, capsys):
     for path in out.parent.iterdir():
         assert not re.search("7531|9137|label_", path.read_text()), path
     assert {path.name for path in out.parent.iterdir()} == {"va.txt", "va.txt.manifest.json"}
+
+
+def test_labels_are_not_exported_as_predictions(tmp_path, capsys):
+    """Shards and their list of sources have columns `valence` and `arousal` too."""
+    labelled = {"video": ["a"], "frame": [1], "path": ["1.jpg"], "valence": [0.5], "arousal": [0.25], "split": "train"}
+    (tmp_path / "template.txt").write_text("a/00001.jpg,\n")
+    frame_table(pl.DataFrame(labelled)).write_parquet(tmp_path / "frames.parquet")
+    arguments = ["--track", "va", "--template", str(tmp_path / "template.txt"), "--out", str(tmp_path / "va.txt")]
+    assert leaderboard(["export", str(tmp_path / "frames.parquet"), *arguments]) == 1
+    assert "frames.parquet: is a frame table, which holds labels; expected predictions" in capsys.readouterr().err
+    assert not (tmp_path / "va.txt").exists()

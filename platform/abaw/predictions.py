@@ -19,6 +19,8 @@ from abaw.tracks import Task, Track
 
 LABEL_PREFIX = "label_"
 KEY = ("video", "frame")
+LABELS_OF_FRAMES = {"expression", "au"}
+"""Columns of a frame table, such as a file of shards: its `valence` and `arousal` are labels, not predictions."""
 
 
 def schema(track: Track) -> pa.Schema:
@@ -43,13 +45,16 @@ def write_predictions(table: pa.Table, path: Path) -> None:
 def read_predictions(path: Path, track: Track) -> pa.Table:
     """Read the columns that `track` needs.
 
-    BadInput names missing columns, columns of another type, repeated rows and values that are not finite.
+    BadInput names missing columns, columns of another type, repeated rows and values that are not finite. A frame table
+    is refused: its labels must not leave as predictions.
     """
     if not path.is_file():
         raise refuse(path, "no such prediction table; expected a Parquet file written by a run's predict stage")
     with _reading(path):
         found = pq.read_schema(path)
     present, wanted = found.names, schema(track).names
+    if set(present) >= LABELS_OF_FRAMES:
+        raise refuse(path, "is a frame table, which holds labels; expected predictions, as a predict stage writes")
     missing = [name for name in (*KEY, *track.columns) if name not in present]
     if missing:
         raise refuse(path, f"lacks the columns {', '.join(missing)} of track {track.name}; it has {', '.join(present)}")
