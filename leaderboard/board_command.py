@@ -3,12 +3,14 @@
 import json
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, Track, get_track
 from leaderboard import board, store
+from leaderboard.checks import check_once
 from leaderboard.terminal import print_table
 
 if TYPE_CHECKING:
@@ -61,8 +63,7 @@ def compare(arguments: Namespace) -> int:
 
     track = get_track(arguments.track)
     names = [arguments.first, *arguments.others]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise refuse(repeated[0], "is given more than once; name each entry once")
+    check_once(names, "entry")
     engine = None if all(map(_is_submission, names)) else store.open_store(arguments.store, create=False)
     found = compare_entries(track, [_contender(name, track, engine, arguments.truth) for name in names])
     ranked = len(ranking(engine, track.name, store.rules_of(engine, track.name))) if engine else 0
@@ -86,12 +87,14 @@ def rules(arguments: Namespace) -> int:
     track = get_track(arguments.track)
     given = {"private_share": arguments.private, "step": arguments.step, "most": arguments.limit}
     sets = any(value is not None for value in given.values())
+    if arguments.seed is not None and arguments.private is None:
+        raise refuse("--seed", "decides which videos are private; give --private too")
     if arguments.private and of_stills(track):
         raise refuse(f"rules of track {track.name}", "its images are stills: there are no videos to split")
     engine = store.open_store(arguments.store, create=sets)
     if sets:
         given["private_share"] = arguments.private or 0.0
-        store.set_rules(engine, Rules(track=track.name, seed=arguments.seed, **given))
+        store.set_rules(engine, Rules(track=track.name, seed=arguments.seed or 0, **given))
     print("\n".join(_rules_lines(store.rules_of(engine, track.name))))
     return 0
 
@@ -108,8 +111,20 @@ def _is_submission(name: str) -> bool:
 
 
 def _contender(name: str, track: Track, engine: "Engine | None", truth: Path | None) -> "Contender":
-    """A submission or prediction table of that path, else the entry of that name."""
-    return _entry(name, track, engine) if engine and not _is_submission(name) else _file(name, track, truth)
+    """A submission or prediction table of that path, else the entry of that name.
+
+    Beside an entry, a file counts on the videos that the board shows the entry's score on.
+    """
+    if engine is None:
+        return _file(name, track, truth)
+    if not _is_submission(name):
+        return _entry(name, track, engine)
+    from leaderboard.split import visible
+    from leaderboard.tuning import is_hidden
+
+    found, track_rules = _file(name, track, truth), store.rules_of(engine, track.name)
+    tuning = None if is_hidden(track_rules, withheld=False) else found.tuning
+    return replace(found, counted=visible(found.counted, track_rules), tuning=tuning)
 
 
 def _file(name: str, track: Track, truth: Path | None) -> "Contender":
@@ -137,8 +152,9 @@ def _entry(name: str, track: Track, engine: "Engine") -> "Contender":
         raise refuse(name, f"no such file, and no entry of this name in track {track.name} of the store")
     track_rules, plain = store.rules_of(engine, track.name), store.counts_of(engine, entry)
     if not plain:
-        why = f"{entry.status}, without a score" if entry.score is None else "of an older version, without counts"
-        raise refuse(name, f"cannot be compared: it is {why}; submit it with --truth")
+        why = "it is of an older version, without counts" if entry.score is not None else "it has no score"
+        why = f"{why}; submit it with --truth" if entry.status == "valid" else f"it is {entry.status}"
+        raise refuse(name, f"cannot be compared: {why}")
     if is_withheld(entry, track_rules):
         raise refuse(name, "cannot be compared before the reveal: the Ladder rule withholds its score")
     tuning = None if is_hidden(track_rules, withheld=False) else entry.tuning

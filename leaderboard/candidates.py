@@ -10,19 +10,19 @@ from typing import Any
 
 import polars as pl
 
-from abaw.predictions import read_predictions
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
-from leaderboard.ensemble import mean_of, members_of
-from leaderboard.manifest import exported
+from leaderboard.manifest import commit_of, config_hash_of, manifest_of
+from leaderboard.means import read_mean
 from leaderboard.official import official_bytes, official_file
-from leaderboard.recipe import recipe_of_mean
 from leaderboard.scoring import TABLE_SUFFIX
 from leaderboard.submissions import read_bytes, read_submission
 from leaderboard.tables import table_images
-from leaderboard.templates import compare, line_end
+from leaderboard.templates import Template, compare
 from leaderboard.truth import Truth
-from leaderboard.video_lists import VIDEO, check_lengths, rows_asked
+from leaderboard.tuned import noted_tuning
+from leaderboard.tuning import Tuning
+from leaderboard.video_lists import check_lengths, rows_asked
 from leaderboard.zips import is_zip
 
 
@@ -36,112 +36,100 @@ class Candidate:
     """The rows that the reader found; None when it found none that it could read."""
     reasons: tuple[str, ...]
     """Empty for a valid submission."""
-    filled: int
+    filled: int = 0
     """Rows without a prediction, filled from their neighbours in time."""
-    members: tuple[str, ...]
-    """What it was made of."""
+    members: tuple[str, ...] = ()
+    """What it was made of: the tables, or the members that an ensemble's table names."""
     tables: tuple[str, ...] = ()
     """The prediction tables of which it is the mean, where they are known."""
     recipe: Mapping[str, Any] | None = None
     """How an ensemble was made (`leaderboard.recipe`), where that is known."""
-    commit: str | None = None
-    """Of the code that made it, where a manifest says it."""
+    tuning: Tuning | None = None
+    """The three scores of what was tuned on labels; None where nothing is known to be."""
+    commit: str = ""
+    """Of the code that made it."""
+    config_hash: str = ""
+    """Of the configs of the runs that made it, where they are known."""
 
 
 def make_candidate(
-    files: Sequence[Path],
-    track: Track,
-    template: pl.DataFrame,
-    template_path: Path,
-    members: tuple[str, ...],
-    truth: Truth | None = None,
+    files: Sequence[Path], template: Template, truth: Truth | None = None, tuning: Tuning | None = None
 ) -> Candidate:
     """Read one submission file, or make one: of a zip or folder, or of the mean of prediction tables (`.parquet`).
 
-    `template` is what `read_asked` finds: where it lists videos, the file that is made has each frame of them, up to
-    the last one of the folder or of the tables, or that `truth` has a label for. `members` says what it is made of;
-    empty: the tables, or the members that an ensemble's table names.
+    Where the template lists videos, the file that is made has each frame of them, up to the last one of the folder or
+    of the tables, or that `truth` has a label for. `tuning` says what was tuned; None: it is looked up.
     BadInput when a file cannot be read, or when tables do not go together.
     """
-    if not any(path.suffix == TABLE_SUFFIX for path in files) and len(files) == 1:
-        return _from_file(files[0], track, template, template_path, members, truth)
     others = [path for path in files if path.suffix != TABLE_SUFFIX]
-    if others:
-        message = "no prediction table; give one submission file, or .parquet tables only"
-        raise BadInput([Problem(path=str(path), message=message) for path in others])
-    return _from_tables(files, track, template, line_end(template_path), members, truth)
+    if not others:
+        return _from_tables(files, template, truth, tuning)
+    if len(files) == 1:
+        return _from_file(files[0], template, truth, tuning)
+    message = "no prediction table; give one submission file, or .parquet tables only"
+    raise BadInput([Problem(path=str(path), message=message) for path in others])
 
 
-def _from_file(
-    path: Path,
-    track: Track,
-    template: pl.DataFrame,
-    template_path: Path,
-    members: tuple[str, ...],
-    truth: Truth | None,
-) -> Candidate:
+def _from_file(path: Path, template: Template, truth: Truth | None, tuning: Tuning | None) -> Candidate:
     if not path.exists():
         raise refuse(path, "no such file; expected a submission file or prediction tables (.parquet)")
+    track = template.track
     rows, reasons = read_submission(path, track)
     if rows is not None:
-        compare(rows, path, template, template_path, reasons)
-        if truth is not None and VIDEO in template.columns:
+        compare(rows, path, template, reasons)
+        if truth is not None and template.lists_videos:
             check_lengths(rows, path, truth, reasons)
     if not path.is_dir() and not is_zip(path):
         data = path.read_bytes()
     elif reasons or rows is None:
         data = b""
     else:
-        asked = rows_asked(template, rows["image"])
-        data, rows = _in_one_file(rows, track, asked, template_path)
-    made = exported(path)
+        data, rows = _in_one_file(rows, template)
+    made = manifest_of(path, track)
     return Candidate(
         data=data,
         rows=rows,
         reasons=tuple(reasons.lines),
         filled=int(made.get("filled_rows", 0)),
-        members=members or tuple(made.get("members", ())),
+        members=tuple(made.get("members", ())),
         tables=tuple(made.get("tables", ())),
         recipe=made.get("recipe"),
-        commit=made.get("commit"),
+        tuning=tuning or noted_tuning(made, path, track),
+        commit=made.get("commit") or commit_of([path]),
+        config_hash=made.get("config_hash") or config_hash_of([path]),
     )
 
 
-def _in_one_file(
-    rows: pl.DataFrame, track: Track, template: pl.DataFrame, template_path: Path
-) -> tuple[bytes, pl.DataFrame]:
+def _in_one_file(rows: pl.DataFrame, template: Template) -> tuple[bytes, pl.DataFrame]:
     """The official file of the rows of a folder or a zip, and what it states."""
-    ordered = template.select("image").join(rows, on="image", how="left", maintain_order="left")
-    labels_MD = ordered.select(track.label_columns).to_numpy()
-    data = official_bytes(template, labels_MD, track, end=line_end(template_path))
-    return data, _read_back(data, track)
+    asked = rows_asked(template, rows["image"])
+    ordered = asked.select("image").join(rows, on="image", how="left", maintain_order="left")
+    labels_MD = ordered.select(template.track.label_columns).to_numpy()
+    data = official_bytes(asked, labels_MD, template.track, end=template.line_end)
+    return data, _read_back(data, template.track)
 
 
-def _from_tables(
-    files: Sequence[Path],
-    track: Track,
-    template: pl.DataFrame,
-    end: str,
-    members: tuple[str, ...],
-    truth: Truth | None,
-) -> Candidate:
-    tables = {str(path): read_predictions(path, track) for path in files}
-    table = next(iter(tables.values())) if len(tables) == 1 else mean_of(tables, track)
-    members = members or tuple(members_of(table)) or tuple(tables)
-    recipe = recipe_of_mean(table, list(tables), track)
+def _from_tables(files: Sequence[Path], template: Template, truth: Truth | None, tuning: Tuning | None) -> Candidate:
+    mean = read_mean(files, template.track)
+    data, rows, filled = b"", None, 0
+    reasons: tuple[str, ...] = ()
     try:
-        asked = rows_asked(template, table_images(table, track), truth)
-        data, filled = official_file(table, asked, track, files[0], end=end)
+        asked = rows_asked(template, table_images(mean.table, template.track), truth)
+        data, filled = official_file(mean.table, asked, template.track, files[0], end=template.line_end)
+        rows = _read_back(data, template.track)
     except BadInput as error:
-        return Candidate(data=b"", rows=None, reasons=tuple(map(str, error.problems)), filled=0, members=members)
+        reasons = tuple(map(str, error.problems))
     return Candidate(
         data=data,
-        rows=_read_back(data, track),
-        reasons=(),
+        rows=rows,
+        reasons=reasons,
         filled=filled,
-        members=members,
-        tables=tuple(tables),
-        recipe=recipe,
+        members=mean.members,
+        tables=mean.tables,
+        recipe=mean.recipe,
+        tuning=tuning or mean.tuning,
+        commit=commit_of(files),
+        config_hash=config_hash_of(files),
     )
 
 

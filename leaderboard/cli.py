@@ -1,4 +1,4 @@
-"""The command line: `leaderboard score | validate | submit | show | ensemble | soup | export`.
+"""The command line, `leaderboard COMMAND`: the arguments of every command.
 
 Data goes to stdout, notes and errors to stderr. Exit codes: 0 done, 1 refused (with every reason), 2 usage. Whatever
 takes long to import is imported by the command that needs it, so that `--help` is quick.
@@ -14,6 +14,7 @@ from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 from abaw.version import ShowVersion
 from leaderboard import ensemble_command, ledger_command, report_command, serve_command
+from leaderboard.arguments import number, printable, whole
 
 STORE = "sqlite:///leaderboard.sqlite"
 
@@ -153,7 +154,7 @@ def _submit(command: argparse.ArgumentParser) -> None:
     _track(command, required=True)
     command.add_argument("--template", type=Path, metavar="PATH", required=True, help=TEMPLATE)
     command.add_argument("--truth", type=Path, metavar="PATH", help=f"{TRUTH}; without it the entry is not ranked")
-    command.add_argument("--name", required=True, type=_name, help="name of the entry, its own in the track")
+    command.add_argument("--name", required=True, type=printable, help="name of the entry, its own in the track")
     command.add_argument("--author", default="", help="who submits")
     command.add_argument("--baseline", action="store_true", help="flag the entry as a baseline")
     command.add_argument("--note", default="", metavar="TEXT", help="anything worth remembering")
@@ -186,11 +187,13 @@ def _compare(command: argparse.ArgumentParser) -> None:
 
 def _rules(command: argparse.ArgumentParser) -> None:
     _track(command, required=True)
-    command.add_argument("--private", type=_share, metavar="SHARE", help="share of the videos that are private")
-    command.add_argument("--seed", type=int, default=0, help="decides which videos are private (%(default)s)")
+    share = number("a number above 0 and below 1, such as 0.5", lambda share: 0 < share < 1)
+    command.add_argument("--private", type=share, metavar="SHARE", help="share of the videos that are private")
+    command.add_argument("--seed", type=int, metavar="N", help="decides which videos are private (0)")
     step = "Ladder rule: show a score only if it beats its author's best by more than this"
-    command.add_argument("--step", type=_not_negative, help=step)
-    command.add_argument("--limit", type=_count, metavar="N", help="valid entries that an author may submit")
+    least = number("a score of 0 or more, such as 0.002", lambda step: step >= 0)
+    command.add_argument("--step", type=least, metavar="SCORE", help=step)
+    command.add_argument("--limit", type=whole(1), metavar="N", help="valid entries that an author may submit")
     _store(command)
 
 
@@ -257,7 +260,7 @@ def _training(command: argparse.ArgumentParser) -> None:
 
 def _top(command: argparse.ArgumentParser) -> None:
     top = "entries to show of each track, ranked ones and as many others (20; with --json all)"
-    command.add_argument("--top", type=_count, metavar="N", help=top)
+    command.add_argument("--top", type=whole(1), metavar="N", help=top)
 
 
 def _store(command: argparse.ArgumentParser) -> None:
@@ -266,34 +269,3 @@ def _store(command: argparse.ArgumentParser) -> None:
 
 def _json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-
-
-def _name(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is no name; expected printable text, such as 'MAE base, 5 folds'")
-    return text.strip()
-
-
-def _share(text: str) -> float:
-    if (share := _number(text)) is None or not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; expected a number above 0 and below 1, such as 0.5")
-    return share
-
-
-def _not_negative(text: str) -> float:
-    if (step := _number(text)) is None or not 0 <= step < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no step; expected a score of 0 or more, such as 0.002")
-    return step
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number; expected a whole number from 1, such as 5")
-    return int(text)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

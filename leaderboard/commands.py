@@ -58,19 +58,19 @@ def tuning_of(file: Path, track: Track) -> "Tuning | None":
 def validate(arguments: Namespace) -> int:
     """`leaderboard validate`: every reason why a file would be refused."""
     from leaderboard.reasons import SHOWN
-    from leaderboard.templates import check, read_asked, size_text
-    from leaderboard.video_lists import NO_LENGTHS, VIDEO
+    from leaderboard.templates import check, read_template, size_text
+    from leaderboard.video_lists import NO_LENGTHS
 
     track = get_track(arguments.track)
-    asked, shown = read_asked(arguments.template, track), None if arguments.all else SHOWN
-    rows, reasons = check(arguments.file, track, asked, arguments.template, shown=shown)
+    template = read_template(arguments.template, track)
+    rows, reasons = check(arguments.file, template, shown=None if arguments.all else SHOWN)
     if reasons or rows is None:
         print("\n".join(reasons.lines))
         _note(reasons.summary)
         return 1
     for warning in _warnings(rows, track, arguments):
         _note(f"warning: {arguments.file}: {warning}")
-    if VIDEO in asked.columns:
+    if template.lists_videos:
         _note(f"{arguments.template}: {NO_LENGTHS}")
     print(f"ok: {size_text(rows, track)}")
     return 0

@@ -19,6 +19,7 @@ from abaw.intervals import Interval, interval_of, repeated_metrics, resampled_me
 from abaw.metrics import BinaryCounts, Concordance, Confusion, Statistic, TrackStatistics
 from abaw.problems import BadInput, Problem, refuse
 from abaw.tracks import Track
+from leaderboard.images import of_stills
 from leaderboard.per_video import Counted, by_source
 from leaderboard.tuning import AT_REVEAL, Tuning, total, ways_text
 
@@ -105,9 +106,11 @@ def compare(track: Track, contenders: Sequence[Contender]) -> list[Comparison]:
     """Compare the first with each of the others.
 
     Raises:
-        BadInput: the entries were not scored on the same videos and labels, or on fewer than two videos.
+        BadInput: the entries were not scored on the same videos and labels, or on fewer than two videos; of stills.
     """
     first, *others = contenders
+    if of_stills(track):
+        raise refuse(first.name, f"the images of track {track.name} are stills: there are no videos to resample")
     own = by_source(track, first.counted)
     if len(own) < 2:
         raise refuse(first.name, "an interval over videos needs two videos or more with labels")

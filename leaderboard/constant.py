@@ -40,7 +40,7 @@ def constant_predictions(train: pl.DataFrame, template: Path, track: Track, out:
     """
     if out.exists():
         raise refuse(out, "exists already; name another file or remove it")
-    rows = read_template(template, track)
+    rows = read_template(template, track).rows
     labels_MD = np.tile(constant_labels(train, track), (len(rows), 1))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")

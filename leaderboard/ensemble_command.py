@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abaw.problems import BadInput, Problem, refuse
+from abaw.problems import refuse
 from abaw.tracks import TRACKS, get_track
+from leaderboard.arguments import number, whole
+from leaderboard.checks import check_free, check_once
 from leaderboard.tuning import NOT_KNOWN, WAYS, told
 
 if TYPE_CHECKING:
@@ -31,12 +33,12 @@ def add_ensemble(command: argparse.ArgumentParser) -> None:
     command.add_argument("--logits", action="store_true", help="average logits and not probabilities")
     per = "what shares one choice of weights (%(default)s); column: each unit, each class, valence and arousal"
     command.add_argument("--per", choices=("track", "task", "column"), default="task", help=per)
-    command.add_argument("--picks", type=_positive, default=25, help="picks of greedy selection (%(default)s)")
-    command.add_argument("--bags", type=_natural, default=0, help="greedy selections, each of a random half; 0: one")
+    command.add_argument("--picks", type=whole(1), default=25, help="picks of greedy selection (%(default)s)")
+    command.add_argument("--bags", type=whole(0), default=0, help="greedy selections, each of a random half; 0: one")
     ridge = "penalty of weighted and stacking, as a share of the members' variance (%(default)s)"
-    command.add_argument("--ridge", type=_share, default=0.01, help=ridge)
+    command.add_argument("--ridge", type=number("a number from 0", lambda share: share >= 0), default=0.01, help=ridge)
     folds = "folds of videos that check a choice (%(default)s)"
-    command.add_argument("--folds", type=_several, default=5, help=folds)
+    command.add_argument("--folds", type=whole(2), default=5, help=folds)
     command.add_argument("--seed", type=int, default=0, help="of folds and bags (%(default)s)")
     command.add_argument("--recipe", type=Path, metavar="FILE", help="write how it was made (default: OUT.recipe.json)")
     replay = (
@@ -60,10 +62,11 @@ def ensemble(arguments: Namespace) -> int:
     track, out = get_track(arguments.track), Path(arguments.out)
     if out.suffix != ".parquet":
         raise refuse(out, f"is to be a prediction table; name it {out.with_suffix('.parquet').name}")
-    if str(out) in [text.rpartition("=")[2] for text in arguments.files]:
-        raise refuse(out, "is one of the tables that the ensemble is made of; name another --out")
     target = None if arguments.replay else arguments.recipe or out.with_name(out.name + ".recipe.json")
-    _check_free([path for path in (out, target) if path], arguments.overwrite)
+    outputs = [path for path in (out, target) if path]
+    inputs = [Path(text.rpartition("=")[2]) for text in arguments.files]
+    check_once(outputs, "output")
+    check_free(outputs, overwrite=arguments.overwrite, inputs=inputs)
     if arguments.replay:
         recipe = read_recipe(arguments.replay, track)
         matched = match_tables(recipe, arguments.files, arguments.replay)
@@ -73,8 +76,7 @@ def ensemble(arguments: Namespace) -> int:
         print("".join(f"{name} <- {path}\n" for name, path in files.items()), end="", file=sys.stderr)
         print("".join(f"not used: {path}: {why}\n" for path, why in matched.unused.items()), end="", file=sys.stderr)
     else:
-        if repeated := sorted({path for path in arguments.files if arguments.files.count(path) > 1}):
-            raise refuse(repeated[0], "is given more than once; name each table once")
+        check_once(arguments.files, "table")
         fields = ("logits", "per", "picks", "bags", "ridge")
         method = Method(name=arguments.method, **{name: getattr(arguments, name) for name in fields})
         files = {path: Path(path) for path in arguments.files}
@@ -116,9 +118,12 @@ def add_soup(command: argparse.ArgumentParser) -> None:
 
 def soup(arguments: Namespace) -> int:
     """`leaderboard soup`: the mean of checkpoints, of all or of those that help."""
-    from leaderboard.soup import write_soup
+    from leaderboard.soup import WEIGHTS_SUFFIX, write_soup
 
-    _check_free([arguments.out], arguments.overwrite)
+    if arguments.out.suffix != WEIGHTS_SUFFIX:
+        raise refuse(arguments.out, f"is to hold weights; name it {arguments.out.with_suffix(WEIGHTS_SUFFIX).name}")
+    check_once(arguments.files, "checkpoint")
+    check_free([arguments.out], overwrite=arguments.overwrite, inputs=arguments.files)
     files, choice = list(arguments.files), None
     if arguments.greedy:
         chosen = _chosen(files, arguments.greedy, arguments.track)
@@ -147,13 +152,6 @@ def _chosen(files: Sequence[Path], command: str, track: str | None) -> "Chosen":
     return choose_nested(files, lambda path, out: predict_with(command, path, out), get_track(track))
 
 
-def _check_free(paths: Sequence[Path], overwrite: bool) -> None:
-    taken = [path for path in paths if path.exists() and not overwrite]
-    if taken:
-        message = "exists already; name another --out, or replace it with --overwrite"
-        raise BadInput([Problem(path=str(path), message=message) for path in taken])
-
-
 def _title(recipe: "Recipe") -> str:
     method = recipe.method
     what = {"mean": "mean", "ranks": "mean of ranks", "weighted": "weighted mean", "greedy": "greedy selection"}
@@ -174,31 +172,3 @@ def _print_scores(recipe: "Recipe") -> None:
         print(f"  weight {sum(shares) / len(shares):.3f}  without it {-value:+.4f}  {name}")
     if recipe.left_out:
         print(f"  no weight: {', '.join(recipe.left_out)}")
-
-
-def _positive(text: str) -> int:
-    return _at_least(text, 1)
-
-
-def _several(text: str) -> int:
-    return _at_least(text, 2)
-
-
-def _natural(text: str) -> int:
-    return _at_least(text, 0)
-
-
-def _at_least(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from {least}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 0")
-    return value

@@ -6,6 +6,7 @@ stored with every reason and is never ranked.
 """
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,22 +21,24 @@ from leaderboard.candidates import Candidate, make_candidate
 from leaderboard.copies import Suspected, copies
 from leaderboard.drift import warnings
 from leaderboard.images import count_videos
-from leaderboard.manifest import commit_of, exported, manifest_bytes, manifest_path
+from leaderboard.manifest import manifest_bytes, manifest_of, manifest_path
 from leaderboard.per_video import to_json
 from leaderboard.publishing import Published, mend
 from leaderboard.ranking import ranking
 from leaderboard.schema import Entry, Origin, Rules, now
 from leaderboard.scoring import TABLE_SUFFIX, Score, predicted_of_rows, score, summary
 from leaderboard.split import split
-from leaderboard.templates import read_asked
+from leaderboard.templates import read_template
 from leaderboard.truth import Truth, read_truth
-from leaderboard.tuned import given_tuning, known_tuning
+from leaderboard.tuned import given_tuning
 from leaderboard.tuning import Tuning, is_hidden
-from leaderboard.video_lists import NO_LENGTHS, VIDEO
+from leaderboard.video_lists import NO_LENGTHS
 from leaderboard.zips import is_zip
 
 DEFAULT_OUT = Path("submissions")
 """Where the official files of prediction tables go."""
+LONGEST_NAME = 200
+"""Bytes of an official file's name. File systems take 255, and the names of its manifest and of parts are longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +61,8 @@ class Request:
     store: str = store.DEFAULT_STORE
     out: Path | None = None
     """Folder of the official file; None: a submission file stays where it is, others go to `submissions`."""
-    members: tuple[str, ...] = ()
-    """What the entry is made of; empty: the prediction tables, or the members that an ensemble's table names."""
     commit: str | None = None
     """Of the code that made the predictions; None: it is looked up where the files are."""
-    config_hash: str | None = None
-    """Hash of the config that made the predictions, for the manifest."""
     overwrite: bool = False
     """Replace an entry of the same name, and its files."""
     tuning: Path | None = None
@@ -164,17 +163,16 @@ def submit(request: Request) -> Submitted:
     file = _target(request)
     mend(engine, file.parent)
     store.check_free(engine, track.name, request.name, overwrite=request.overwrite)
-    template = read_asked(request.template, track)
+    template = read_template(request.template, track)
     _check_outputs(request, file)
     _check_owner(engine, request, file)
     tuning = given_tuning(request.tuning, track) if request.tuning else None
     training = read_truth(request.training, track) if request.training else None
     truth = read_truth(request.truth, track) if request.truth else None
-    candidate = make_candidate(request.files, track, template, request.template, request.members, truth)
-    tuning = tuning or known_tuning([Path(table) for table in candidate.tables], candidate.recipe, track)
+    candidate = make_candidate(request.files, template, truth, tuning)
     rules = store.rules_of(engine, track.name)
     scored = _score(track, candidate, truth, file, rules)
-    entry = _entry(request, candidate, scored, file, tuning)
+    entry = _entry(request, candidate, scored, file)
     counted = to_json(scored.whole.counted) if scored else ()
     with Published(engine, entry, _outputs(request, candidate, entry, file, rules)) as files:
         options: dict[str, Any] = {"overwrite": request.overwrite, "publish": files.publish}
@@ -184,7 +182,7 @@ def submit(request: Request) -> Submitted:
         return result
     assert candidate.rows is not None
     drift = tuple(warnings(candidate.rows, track, training, {}))
-    if truth is None and VIDEO in template.columns:
+    if truth is None and template.lists_videos:
         drift = (f"{request.template} {NO_LENGTHS}", *drift)
     return replace(result, drift=drift, copies=tuple(copies(engine, track.name, entry.name)))
 
@@ -213,10 +211,14 @@ def _target(request: Request) -> Path:
 
 
 def _check_outputs(request: Request, file: Path) -> None:
+    if len(os.fsencode(file.name)) > LONGEST_NAME:
+        raise refuse(f"{file.name[:80]}...", f"has more than {LONGEST_NAME} bytes; choose a shorter --name")
+    if file.parent.is_file():
+        raise refuse(file.parent, "is a file; --out names the folder of the official file")
     outputs = [file, manifest_path(file)]
     if file in request.files:
         # What `export` wrote is submitted as it is; the entry's manifest says all that the one of the export did.
-        outputs = [] if exported(file) else [manifest_path(file)]
+        outputs = [] if manifest_of(file, request.track).get("form") else [manifest_path(file)]
     taken = [path for path in outputs if path.exists()]
     if taken and not request.overwrite:
         message = "exists already; choose another --name or --out, or replace it with --overwrite"
@@ -230,7 +232,7 @@ def _check_owner(engine: Engine, request: Request, file: Path) -> None:
             raise refuse(file, f"is the file of the entry {entry.name!r}; choose another --name or --out")
 
 
-def _entry(request: Request, candidate: Candidate, scored: Scored | None, file: Path, tuning: Tuning | None) -> Entry:
+def _entry(request: Request, candidate: Candidate, scored: Scored | None, file: Path) -> Entry:
     valid = not candidate.reasons
     public, private = (scored.public, scored.private) if scored else (None, None)
     return Entry(
@@ -246,15 +248,15 @@ def _entry(request: Request, candidate: Candidate, scored: Scored | None, file: 
         private_metrics=dict(private.metrics) if private else None,
         private_intervals=_ends(private),
         withheld=False,
-        tuning=tuning,
+        tuning=candidate.tuning,
         reasons=list(candidate.reasons),
         rows=0 if candidate.rows is None else len(candidate.rows),
-        videos=0 if candidate.rows is None else count_videos(candidate.rows["image"]),
+        videos=0 if candidate.rows is None else count_videos(candidate.rows["image"], request.track),
         frames=public.frames if public else 0,
         filled=candidate.filled,
         file=str(file if valid else request.files[0]),
         sha256=hashlib.sha256(candidate.data).hexdigest() if candidate.data else "",
-        commit=candidate.commit or commit_of(request.files) if request.commit is None else request.commit,
+        commit=candidate.commit if request.commit is None else request.commit,
         baseline=request.baseline,
         note=request.note,
         members=list(candidate.members),
@@ -282,7 +284,7 @@ def _outputs(request: Request, candidate: Candidate, entry: Entry, file: Path, r
         return {}
     told = rules.step is None
     made: dict[str, Any] = {"tables": candidate.tables, "recipe": candidate.recipe}
-    data = manifest_bytes(entry, config_hash=request.config_hash, with_score=told, **made)
+    data = manifest_bytes(entry, config_hash=candidate.config_hash, with_score=told, **made)
     manifest = manifest_path(file), data
     return dict([manifest] if file in request.files else [(file, candidate.data), manifest])
 

@@ -17,19 +17,18 @@ from typing import Literal
 
 import polars as pl
 
-from abaw.predictions import read_predictions
-from abaw.problems import BadInput, Problem, refuse
+from abaw.problems import refuse
 from abaw.tracks import Track
 from abaw.version import tool_version
-from leaderboard.ensemble import mean_of, members_of
+from leaderboard.checks import check_free
 from leaderboard.images import count_videos, places
-from leaderboard.manifest import commit_of, manifest_path
+from leaderboard.manifest import commit_of, config_hash_of, manifest_path
+from leaderboard.means import read_mean
 from leaderboard.official import decided_rows, official_bytes
 from leaderboard.publishing import Staged
-from leaderboard.recipe import recipe_of_mean
 from leaderboard.tables import table_images
-from leaderboard.templates import line_end, read_asked
-from leaderboard.video_lists import VIDEO, every_frame, has_form, rows_asked
+from leaderboard.templates import read_template
+from leaderboard.video_lists import every_frame, has_form, rows_asked
 
 Form = Literal["file", "abaw3"]
 ZIP = ".zip"
@@ -54,7 +53,7 @@ class Exported:
 def export(
     files: Sequence[Path],
     track: Track,
-    template: Path,
+    template_path: Path,
     out: Path,
     *,
     form: Form | None = None,
@@ -66,24 +65,22 @@ def export(
 
     BadInput when tables do not go together, when a video has no prediction, or when an output exists.
     """
-    asked = read_asked(template, track)
-    open_ended = VIDEO in asked.columns
-    form = form or ("abaw3" if open_ended else "file")
-    if form == "file" and open_ended:
-        raise refuse(template, "lists videos, so the submission is one file a video; leave out --form, or give abaw3")
+    template = read_template(template_path, track)
+    form = form or ("abaw3" if template.lists_videos else "file")
+    if form == "file" and template.lists_videos:
+        raise refuse(
+            template_path, "lists videos, so the submission is one file a video; leave out --form, or give abaw3"
+        )
     if form == "abaw3" and not has_form(track):
-        raise refuse(template, f"track {track.name} has no form of one file a video; expected expr, au or va")
+        raise refuse(template_path, f"track {track.name} has no form of one file a video; expected expr, au or va")
     manifest = manifest_path(out)
-    if taken := [path for path in (out, manifest) if path.exists() and not overwrite]:
-        message = "exists already; name another --out, or replace it with --overwrite"
-        raise BadInput([Problem(path=str(path), message=message) for path in taken])
-    tables = {str(path): read_predictions(path, track) for path in files}
-    table = next(iter(tables.values())) if len(tables) == 1 else mean_of(tables, track)
-    rows = rows_asked(asked, table_images(table, track))
-    if form == "abaw3" and not open_ended:
+    check_free([out, manifest], overwrite=overwrite, inputs=[*files, template_path])
+    mean = read_mean(files, track)
+    rows = rows_asked(template, table_images(mean.table, track))
+    if form == "abaw3" and not template.lists_videos:
         rows = _without_holes(rows)
-    labels_MD, filled = decided_rows(table, rows, track, files[0])
-    end = line_end(template)
+    labels_MD, filled = decided_rows(mean.table, rows, track, files[0])
+    end = template.line_end
     if form == "abaw3":
         contents = _per_video(rows, [track.tasks[0].format(row_D) for row_D in labels_MD], track, end)
     else:
@@ -91,25 +88,27 @@ def export(
     written = {out: _zipped(contents)} if out.suffix == ZIP else {out / name: data for name, data in contents.items()}
     if form == "file" and out.suffix != ZIP:
         written = {out: next(iter(contents.values()))}
-    _check_leftovers(out, written)
+    _check_place(out, written)
     content = {
         "schema": 1,
         "track": track.name,
         "form": form,
         "sha256": {path.name: hashlib.sha256(data).hexdigest() for path, data in written.items()},
         "rows": len(rows),
-        "videos": count_videos(rows["image"]),
+        "videos": count_videos(rows["image"], track),
         "filled_rows": filled,
-        "members": members_of(table) or list(tables),
-        "tables": list(tables),
-        "recipe": recipe_of_mean(table, list(tables), track),
+        "members": list(mean.members),
+        "tables": list(mean.tables),
+        "recipe": mean.recipe,
+        "tuning": mean.tuning,
         "commit": commit_of(files),
+        "config_hash": config_hash_of(files),
         "tool_version": tool_version(),
     }
     with Staged({**written, manifest: (json.dumps(content, indent=2) + "\n").encode()}) as staged:
         staged.publish()
-    counts = {"rows": len(rows), "videos": count_videos(rows["image"]), "filled": filled}
-    return Exported(out=out, manifest=manifest, open_ended=open_ended, **counts)
+    counts = {"rows": len(rows), "videos": count_videos(rows["image"], track), "filled": filled}
+    return Exported(out=out, manifest=manifest, open_ended=template.lists_videos, **counts)
 
 
 def _without_holes(rows: pl.DataFrame) -> pl.DataFrame:
@@ -133,7 +132,11 @@ def _zipped(contents: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _check_leftovers(out: Path, written: Mapping[Path, bytes]) -> None:
-    """A folder must not keep files of an earlier export beside the new ones."""
+def _check_place(out: Path, written: Mapping[Path, bytes]) -> None:
+    """A file must not take the place of a folder, nor a folder that of a file, nor keep files of an earlier export."""
+    if out in written and out.is_dir():
+        raise refuse(out, f"is a folder; name the file, such as {out / 'submission.txt'}")
+    if out not in written and out.is_file():
+        raise refuse(out, "is a file; one file a video goes into a folder, or into a name that ends in .zip")
     if out.is_dir() and (others := sorted(path for path in out.iterdir() if path not in written)):
         raise refuse(out, f"holds other files ({', '.join(path.name for path in others[:5])}); name an empty folder")

@@ -97,7 +97,6 @@ def as_asked(image: "pl.Series", asked: "pl.Series", track: Track) -> "pl.Series
     return image_names(pl.Series([""]).new_from_index(0, len(have)), have["frame"] - shift, track)
 
 
-def count_videos(image: "pl.Series") -> int:
-    """Number of videos among the names; still images without a folder belong to none."""
-    video = places(image)["video"]
-    return video.filter(video != "").n_unique() if len(video) else 0
+def count_videos(image: "pl.Series", track: Track) -> int:
+    """Number of videos among the names; still images belong to none, whatever their folders."""
+    return 0 if of_stills(track) or image.is_empty() else places(image)["video"].n_unique()

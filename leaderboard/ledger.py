@@ -61,10 +61,14 @@ def add_trial(request: Request) -> Trial:
 
 
 def add_reply(engine: Engine, challenge: str, number: int, *, score: float | None, text: str) -> Trial:
-    """Note what the organisers replied to a trial, or mend an earlier note. BadInput when there is no such trial."""
+    """Note what the organisers replied to a trial: a score, a text, or both. BadInput when there is no such trial.
+
+    What is not given stays as it was noted before.
+    """
     this = (TRIALS.c.challenge == challenge) & (TRIALS.c.number == number)
+    given = ({} if score is None else {"reply_score": score}) | ({"reply": text} if text else {})
     with engine.begin() as connection:
-        connection.execute(update(TRIALS).where(this).values(reply_at=now(), reply_score=score, reply=text))
+        connection.execute(update(TRIALS).where(this).values(reply_at=now(), **given))
         trial = find(connection, Trial, select(TRIALS).where(this))
     if trial is None:
         raise refuse(f"{challenge}, trial {number}", "there is no such trial; `leaderboard trial list` names them")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import sys
 from argparse import Namespace
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, get_track
+from leaderboard.arguments import number, printable, whole
 
 if TYPE_CHECKING:
     from leaderboard.schema import Trial
@@ -27,16 +27,17 @@ def add_trial(command: argparse.ArgumentParser) -> list[argparse.ArgumentParser]
     add.add_argument("--track", required=True, choices=tuple(TRACKS), metavar="TRACK", help="whose rules hold")
     validation = "entry of the board that was made in the same way from predictions of the validation set"
     add.add_argument("--validation", required=True, metavar="ENTRY", help=validation)
-    add.add_argument("--most", type=_whole, default=5, metavar="N", help="trials of the challenge (%(default)s)")
+    add.add_argument("--most", type=whole(1), default=5, metavar="N", help="trials of the challenge (%(default)s)")
     allow = "a rule that this challenge does not have; kept with the trial; may be given again"
     add.add_argument("--allow", choices=RULES, action="append", default=[], help=allow)
     reply = commands.add_parser("reply", help="note what the organisers replied")
-    reply.add_argument("number", type=_whole, help="of the trial, from 1")
-    reply.add_argument("--score", type=_finite, help="on the test set")
+    reply.add_argument("number", metavar="NUMBER", type=whole(1), help="of the trial, from 1")
+    reply.add_argument("--score", type=number("a score, such as 0.4123", lambda _: True), help="on the test set")
     reply.add_argument("--text", default="", help="anything else that they said")
     known = commands.add_parser("list", help="all trials")
     for one in (add, reply):
-        one.add_argument("--challenge", required=True, metavar="NAME", help="such as 'ABAW11 VA': what has the limit")
+        has_limit = "such as 'ABAW11 VA': what has the limit"
+        one.add_argument("--challenge", required=True, type=printable, metavar="NAME", help=has_limit)
     known.add_argument("--challenge", metavar="NAME", help="left out: all")
     return [add, reply, known]
 
@@ -98,19 +99,3 @@ def _reply(one: "Trial") -> str:
 
 def _plain(value: Any) -> Any:
     return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
-
-
-def _finite(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is no score; expected a number such as 0.4123")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1")
-    return int(text)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from abaw.tracks import Track
 from abaw.version import commit_name, tool_version
 
 if TYPE_CHECKING:
@@ -23,24 +24,26 @@ def manifest_path(file: Path) -> Path:
     return file.with_name(file.name + ".manifest.json")
 
 
-def exported(path: Path) -> dict[str, Any]:
-    """The manifest beside a file, zip or folder that `leaderboard export` wrote; empty where it has changed since."""
+def manifest_of(path: Path, track: Track) -> dict[str, Any]:
+    """The manifest beside what `leaderboard export` or `submit` wrote for the track; empty if it has changed since."""
     try:
         manifest = json.loads(manifest_path(path).read_bytes())
-        known = manifest["sha256"].items() if isinstance(manifest, dict) and manifest.get("form") else ()
+        known = manifest["sha256"]
+        digests = known if isinstance(known, dict) else {path.name: known}
         same = [
             hashlib.sha256((path / name if path.is_dir() else path).read_bytes()).hexdigest() == digest
-            for name, digest in known
+            for name, digest in digests.items()
         ]
-    except (OSError, ValueError, KeyError, AttributeError):
+        of_track = manifest["track"] == track.name
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return manifest if same and all(same) else {}
+    return manifest if of_track and same and all(same) else {}
 
 
 def manifest_bytes(
     entry: "Entry",
     *,
-    config_hash: str | None,
+    config_hash: str,
     with_score: bool,
     tables: Sequence[str] = (),
     recipe: Mapping[str, Any] | None = None,
@@ -83,17 +86,22 @@ def commit_of(files: Iterable[Path]) -> str:
     Several commits are joined by commas. Where no run folder is known: the commit of the checkout that this package
     runs from; empty outside of git.
     """
-    found = sorted({commit for file in files if (commit := _commit_of_run(file))})
-    return ",".join(found) or commit_name()
+    found = {run["commit"] + ("+" if run.get("dirty") else "") for run in map(_run_of, files) if run}
+    return ",".join(sorted(found - {""})) or commit_name()
 
 
-def _commit_of_run(file: Path) -> str:
+def config_hash_of(files: Iterable[Path]) -> str:
+    """The hashes of the configs of the runs that made the files, joined by commas; empty where no run is known."""
+    return ",".join(sorted({str(run.get("config_hash") or "") for run in map(_run_of, files)} - {""}))
+
+
+def _run_of(file: Path) -> dict[str, Any]:
+    """The nearest `result.json` above the file that names a commit; empty where there is none."""
     for folder in list(file.absolute().parents)[:RUN_DEPTH]:
         try:
             result = json.loads((folder / "result.json").read_bytes())
         except (OSError, ValueError):
             continue
-        commit = result.get("commit") if isinstance(result, dict) else None
-        if isinstance(commit, str):
-            return commit + ("+" if result.get("dirty") else "")
-    return ""
+        if isinstance(result, dict) and isinstance(result.get("commit"), str):
+            return result
+    return {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abaw.problems import BadInput, Problem, refuse
+from leaderboard.checks import check_once
 from leaderboard.recipe import Recipe
 
 
@@ -29,8 +30,7 @@ def match_tables(recipe: Recipe, given: Sequence[str], path: Path) -> Matched:
     BadInput says which members lack a table, which have two, and what to give.
     """
     names = (*recipe.members, *recipe.left_out)
-    if repeated := sorted({text for text in given if given.count(text) > 1}):
-        raise refuse(repeated[0], "is given more than once; name each table once")
+    check_once(given, "table")
     named = {text: name for text in given for name in names if text.startswith(f"{name}=")}
     if named and len(named) < len(given):
         others = ", ".join(text for text in given if text not in named)

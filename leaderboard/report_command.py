@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, Track, get_track
+from leaderboard.checks import check_free
 
 if TYPE_CHECKING:
     from leaderboard.board import Row
@@ -37,8 +38,7 @@ def report(arguments: Namespace) -> int:
     out: Path = arguments.out
     if out.is_dir():
         raise refuse(out, f"is a folder; name the file, such as {out / 'board.html'}")
-    if out.exists() and not arguments.overwrite:
-        raise refuse(out, "exists already; name another --out, or replace it with --overwrite")
+    check_free([out], overwrite=arguments.overwrite)
     for option, given in (("--video", arguments.video), ("--raw", arguments.raw)):
         if given and not arguments.truth:
             raise refuse(option, "timelines are drawn beside the truth; give --truth")
@@ -46,7 +46,7 @@ def report(arguments: Namespace) -> int:
     boards = {track: board.rows(arguments.store, track) for track in tracks}
     boards = {track: rows for track, rows in boards.items() if rows}
     sources = Sources(
-        truth=_truth(arguments.truth, list(boards)),
+        truth=_truth(arguments.truth, list(boards)) if boards else {},
         videos=arguments.video,
         raw=_raw(arguments.raw, boards),
     )
@@ -63,17 +63,20 @@ def report(arguments: Namespace) -> int:
 
 def _truth(given: Sequence[str], tracks: Sequence[Track]) -> dict[str, Path]:
     """The truth by track."""
-    found = {}
+    names = [track.name for track in tracks]
+    found: dict[str, Path] = {}
     for text in given:
         name, equals, path = text.partition("=")
-        if equals and name in TRACKS:
-            found[name] = Path(path)
-        elif len(tracks) == 1:
-            found[tracks[0].name] = Path(text)
-        else:
-            names = ", ".join(track.name for track in tracks)
-            message = f"the report has the tracks {names}; write --truth TRACK=PATH, or choose one with --track"
-            raise refuse(text, message)
+        if not (equals and name in TRACKS):
+            if len(names) > 1:
+                message = "write --truth TRACK=PATH, or choose one with --track"
+                raise refuse(text, f"the report has the tracks {', '.join(names)}; {message}")
+            name, path = names[0], text
+        if name not in names:
+            raise refuse(text, f"the report has no entry of track {name}; it has {', '.join(names)}")
+        if name in found:
+            raise refuse(text, f"the truth of track {name} is given already: {found[name]}; name one")
+        found[name] = Path(path)
     return found
 
 

@@ -17,7 +17,7 @@ from abaw.intervals import Interval
 from abaw.problems import refuse
 from abaw.tracks import Track
 from leaderboard.clean_counts import count_clean, read_both
-from leaderboard.images import plain_names
+from leaderboard.images import of_stills, plain_names
 from leaderboard.per_video import Counted, count, fold_scores, intervals, pooled
 from leaderboard.reasons import Reasons
 
@@ -177,7 +177,7 @@ def summary(track: Track, counted: Sequence[Counted], *, ignored: int = 0) -> Sc
         score=found[track.score],
         metrics=found,
         frames=sum(one.frames for one in counted),
-        videos=len({one.video for one in counted} - {""}),
+        videos=0 if of_stills(track) else len({one.video for one in counted}),
         ignored=ignored,
         labelled={task.name: whole.parts[task.name].n for task in track.tasks},
         intervals=intervals(track, counted),

@@ -1,4 +1,4 @@
-"""Files whose fields are separated by something else than commas, as spreadsheets of some countries write them.
+"""Files whose fields are separated by something else than commas, or quoted, as spreadsheets and R write them.
 
 Line by line such a file is wrong in each of its values. It is told once instead.
 """
@@ -19,10 +19,15 @@ VALUE = re.compile(r"[-+]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][-+]?[0-9]+
 
 
 def check_commas(header: str, expected: Sequence[str], body: bytes, path: Path, track: Track, reasons: Reasons) -> bool:
-    """Whether the lines below the header can be read. One reason is added where they, or the header, have no commas.
+    """Whether the lines below the header can be read. One reason is added where they or the header have no commas.
 
+    Of a file in quotes, header and lines, one reason is added too.
     A line of `body` begins with the name of its image. `expected` are the names of the header.
     """
+    if body.startswith(b'"') and [name.strip(' "') for name in header.split(",")] == list(expected):
+        message = f"the fields stand in quotes; expected none: {','.join(expected)!r}"
+        reasons.add("wrong separator", path, message, line=1)
+        return False
     rows = _separated_rows(body.split(b"\n", LOOKED_AT)[:LOOKED_AT], track)
     name, line = rows or (None, 0)
     if own := separated_header(header, expected):

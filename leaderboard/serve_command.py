@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from abaw.problems import refuse
 from abaw.tracks import TRACKS, get_track
+from leaderboard.arguments import number, whole
+from leaderboard.checks import check_once
 
 if TYPE_CHECKING:
     from leaderboard.serving import Served
@@ -31,10 +33,12 @@ def add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--files", type=Path, metavar="FOLDER", default=Path("served"), help=files)
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     command.add_argument("--port", type=_port, default=8000, help="port to listen on (%(default)s)")
-    command.add_argument("--most-mb", type=_positive, default=100.0, help="size of an upload, unzipped (%(default)g)")
-    command.add_argument("--seconds", type=_positive, default=300.0, help="time that an upload may take (%(default)g)")
+    size, time = "size of an upload, unzipped (%(default)g)", "time that an upload may take (%(default)g)"
+    above_0 = number("a number above 0", lambda value: value > 0)
+    command.add_argument("--most-mb", type=above_0, default=100.0, metavar="N", help=size)
+    command.add_argument("--seconds", type=above_0, default=300.0, metavar="N", help=time)
     uploads = "uploads of a team in 24 hours (%(default)s); `leaderboard rules --limit` limits its valid entries"
-    command.add_argument("--uploads", type=_whole, default=20, metavar="N", help=uploads)
+    command.add_argument("--uploads", type=whole(1), default=20, metavar="N", help=uploads)
 
 
 def add_team(command: argparse.ArgumentParser) -> None:
@@ -67,12 +71,17 @@ def team(arguments: Namespace) -> int:
     from leaderboard.audit import Happening, happenings, record
     from leaderboard.teams import add_team, renew_token, team_names
 
-    if arguments.action in ("add", "renew") and not arguments.name:
+    names_one = arguments.action in ("add", "renew")
+    if names_one and not arguments.name:
         raise refuse(f"leaderboard team {arguments.action}", "names no team; write the name behind it")
+    if arguments.name and not names_one:
+        raise refuse(f"leaderboard team {arguments.action}", f"is of all teams; leave out {arguments.name}")
     engine = store.open_store(arguments.store, create=arguments.action == "add")
     if arguments.action == "list":
         names = team_names(engine)
-        print(json.dumps(names) if arguments.json else "\n".join(names))
+        if not names:
+            print(f"no team in {engine.url.render_as_string(hide_password=True)}", file=sys.stderr)
+        print(json.dumps(names) + "\n" if arguments.json else "".join(f"{name}\n" for name in names), end="")
     elif arguments.action == "log":
         fields = ("at", "team", "address", "what", "subject", "outcome", "times")
         for row in happenings(engine):
@@ -93,6 +102,8 @@ def _served(arguments: Namespace) -> "Served":
 
     if unknown := [name for name, _, _ in arguments.challenge if name not in TRACKS]:
         raise refuse("--challenge", f"{', '.join(unknown)}: no such track; expected one of {', '.join(TRACKS)}")
+    for option in (arguments.challenge, arguments.training):
+        check_once([name for name, *_ in option], "track")
     training = {name: Path(labels) for name, labels in arguments.training}
     if unknown := sorted(set(training) - {name for name, _, _ in arguments.challenge}):
         raise refuse("--training", f"{', '.join(unknown)}: no track that --challenge names")
@@ -107,22 +118,6 @@ def _served(arguments: Namespace) -> "Served":
     served = Served(url=arguments.store, engine=engine, files=files, challenges=challenges, limits=limits)
     tidy(served)
     return served
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1")
-    return int(text)
 
 
 def _port(text: str) -> int:

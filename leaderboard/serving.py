@@ -64,7 +64,7 @@ def read_challenge(track: Track, template: Path, truth: Path, training: Path | N
 
     Were a labelled frame not in the template, the refusal of a submission would tell that it is labelled.
     """
-    rows, labels = read_template(template, track), read_truth(truth, track)
+    rows, labels = read_template(template, track).rows, read_truth(truth, track)
     asked = plain_names(rows["image"], track)
     labels, _ = within(labels, asked)
     labelled = labels.labelled

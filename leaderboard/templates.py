@@ -4,6 +4,7 @@ Only the first field of a template's row counts: the others may be empty (a bare
 list videos instead of rows (`leaderboard.video_lists`).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -18,20 +19,33 @@ from leaderboard.video_lists import VIDEO, compare_videos, names_videos, read_li
 from leaderboard.zips import holds_videos
 
 
-def read_template(path: Path, track: Track) -> pl.DataFrame:
-    """The rows that are asked for: `line` (in the file, from 1) and `image`, in the organisers' order.
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """What the organisers ask for, in their order."""
 
-    Raises BadInput with every bad line, or when it lists videos, whose rows nothing tells.
-    """
-    asked = read_asked(path, track)
-    if VIDEO in asked.columns:
-        message = "lists names of videos, so that their frames are not known; expected a template of rows"
-        raise refuse(path, f"{message}, {name_text(track)}")
-    return asked
+    path: Path
+    track: Track
+    asked: pl.DataFrame
+    """`line` (in the file, from 1) and `image` of each row, or `line` and `video` where it lists videos."""
+    line_end: str
+    """How it ends its lines: CRLF, or LF."""
+
+    @property
+    def lists_videos(self) -> bool:
+        """Whether it lists videos, whose rows nothing tells."""
+        return VIDEO in self.asked.columns
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """`line` and `image` of each row. BadInput where it lists videos."""
+        if self.lists_videos:
+            message = "lists names of videos, so that their frames are not known; expected a template of rows"
+            raise refuse(self.path, f"{message}, {name_text(self.track)}")
+        return self.asked
 
 
-def read_asked(path: Path, track: Track) -> pl.DataFrame:
-    """What is asked for: `line` and `image` of each row, or `line` and `video` where the template lists videos.
+def read_template(path: Path, track: Track) -> Template:
+    """Read the organisers' template.
 
     Raises BadInput with every bad line. A header is skipped, whatever it says, but not a first row that is malformed.
     """
@@ -42,23 +56,18 @@ def read_asked(path: Path, track: Track) -> pl.DataFrame:
         what = error.strerror if isinstance(error, OSError) else "not a UTF-8 text file"
         reasons.add("unreadable file", path, f"{what}; expected the organisers' template of track {track.name}")
         reasons.raise_any()
+    end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
     listed = text.rstrip().split("\n")
     lines = pl.Series(listed, dtype=pl.String)
     if names_videos(listed):
-        return read_list(lines, path, track)
+        return Template(path=path, track=track, asked=read_list(lines, path, track), line_end=end)
     images = lines.str.splitn(",", 2).struct.field("field_0").str.strip_chars()
     rows = pl.DataFrame({"image": images}).with_row_index(LINE, offset=1).cast({LINE: pl.Int64})
     if not looks_like_a_row(images[0]):
         rows = rows[1:]
     _check_template(rows, path, track, reasons)
     reasons.raise_any()
-    return rows
-
-
-def line_end(path: Path) -> str:
-    """How the template ends its lines: with CRLF, or with LF."""
-    with path.open("rb") as file:
-        return "\r\n" if file.readline().endswith(b"\r\n") else "\n"
+    return Template(path=path, track=track, asked=rows, line_end=end)
 
 
 def _check_template(rows: pl.DataFrame, path: Path, track: Track, reasons: Reasons) -> None:
@@ -87,26 +96,26 @@ def _no_template(line: int, name: str, path: Path, track: Track, expected: str, 
         reasons.add("bad image name", path, f"{name[:200]!r}, and no other line names an image; {expected}", line=line)
 
 
-def compare(rows: pl.DataFrame, path: Path, template: pl.DataFrame, template_path: Path, reasons: Reasons) -> None:
+def compare(rows: pl.DataFrame, path: Path, template: Template, reasons: Reasons) -> None:
     """Add a reason for every row of the template that is missing, every row too many, every row out of order.
 
     A video of which no row is there is one reason. Of a template that lists videos, the videos are compared.
     """
-    if VIDEO in template.columns:
-        compare_videos(rows, path, template, template_path, reasons)
+    if template.lists_videos:
+        compare_videos(rows, path, template, reasons)
         return
-    if rows["image"].equals(template["image"]):
+    if rows["image"].equals(template.asked["image"]):
         return
     by_video = holds_videos(path)
-    wanted = template.select("image", wanted_line=LINE)
+    wanted = template.asked.select("image", wanted_line=LINE)
     missing = wanted.join(rows, on="image", how="anti", maintain_order="left")
-    missing = _without_whole_videos(missing, rows, path, template_path, reasons)
+    missing = _without_whole_videos(missing, rows, path, template.path, reasons)
     for image, line in missing.iter_rows():
-        message = f"{image} is missing; {template_path}:{line} asks for it"
+        message = f"{image} is missing; {template.path}:{line} asks for it"
         reasons.add("missing row", _file(path, image, by_video), message)
     for line, image in rows.join(wanted, on="image", how="anti").select(LINE, "image").iter_rows():
         plain = image == image.strip() and image.isprintable()
-        message = f"{image if plain else repr(image)} is not in the template {template_path}; remove it"
+        message = f"{image if plain else repr(image)} is not in the template {template.path}; remove it"
         reasons.add("extra row", _file(path, image, by_video), message, line=line)
     if by_video:
         return
@@ -116,7 +125,7 @@ def compare(rows: pl.DataFrame, path: Path, template: pl.DataFrame, template_pat
     for line, image, wanted_line, previous, previous_line in late.iter_rows():
         message = (
             f"{image} comes after {previous}; "
-            f"the template has it before (lines {wanted_line} and {previous_line} of {template_path})"
+            f"the template has it before (lines {wanted_line} and {previous_line} of {template.path})"
         )
         reasons.add("wrong order", path, message, line=line)
 
@@ -153,21 +162,19 @@ def validate(
 
     Raises BadInput when the template itself cannot be used.
     """
-    return check(path, track, read_asked(template_path, track), template_path, shown=shown)
+    return check(path, read_template(template_path, track), shown=shown)
 
 
-def check(
-    path: Path, track: Track, template: pl.DataFrame, template_path: Path, *, shown: int | None = SHOWN
-) -> tuple[pl.DataFrame | None, Reasons]:
+def check(path: Path, template: Template, *, shown: int | None = SHOWN) -> tuple[pl.DataFrame | None, Reasons]:
     """As `validate`, with a template that is read."""
-    rows, reasons = read_submission(path, track, shown=shown)
+    rows, reasons = read_submission(path, template.track, shown=shown)
     # A file of another form altogether has one reason; that all its rows are missing would only bury it.
     if rows is not None:
-        compare(rows, path, template, template_path, reasons)
+        compare(rows, path, template, reasons)
     return rows, reasons
 
 
 def size_text(rows: pl.DataFrame, track: Track) -> str:
     """How much a file holds: `51,159 rows in 228 videos`."""
-    videos = "" if of_stills(track) else f" in {count_videos(rows['image']):,} videos"
+    videos = "" if of_stills(track) else f" in {count_videos(rows['image'], track):,} videos"
     return f"{len(rows):,} rows{videos}"

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from abaw.problems import refuse
 from abaw.tracks import Track
 from leaderboard.ensemble import members_in, recipe_in
-from leaderboard.manifest import exported
+from leaderboard.manifest import manifest_of, manifest_path
 from leaderboard.provenance import member_table
 from leaderboard.scoring import TABLE_SUFFIX
 from leaderboard.soup import WEIGHTS_SUFFIX, soup_choice
-from leaderboard.tuning import SMOOTHING, TUNING, WAYS, Tuning, is_number, read_tuning, unknown
+from leaderboard.tuning import SMOOTHING, TUNING, WAYS, Tuning, is_number, read_tuning, tuning_in, unknown
 
 KEPT_EPOCH = re.compile(r"/epoch-\d{3,}$")
 """How `checkpoint` ends in tables of an epoch that was kept by its score: `predictions/epoch-012/` of a training."""
@@ -52,11 +52,19 @@ def known_tuning(tables: Sequence[Path], recipe: Mapping[str, Any] | None, track
 
 
 def file_tuning(path: Path, track: Track) -> Tuning | None:
-    """As `known_tuning`, of a prediction table, or of a file, folder or zip that `leaderboard export` wrote."""
+    """As `known_tuning`, of a prediction table, or of a file, folder or zip by the manifest beside it.
+
+    BadInput where what a search or the manifest says cannot be read.
+    """
     if path.suffix == TABLE_SUFFIX:
         return table_tuning(path, track)
-    made = exported(path)
-    return known_tuning([Path(table) for table in made.get("tables", ())], made.get("recipe"), track)
+    return noted_tuning(manifest_of(path, track), path, track)
+
+
+def noted_tuning(manifest: Mapping[str, Any], file: Path, track: Track) -> Tuning | None:
+    """The three scores that the manifest of a file holds. BadInput where they cannot be read."""
+    found = manifest.get("tuning")
+    return tuning_in(found, manifest_path(file), track) if found else None
 
 
 def table_tuning(table: Path, track: Track, above: frozenset[Path] = frozenset()) -> Tuning | None:

@@ -37,19 +37,23 @@ def unknown(track: Track) -> Tuning:
 
 def read_tuning(path: Path, track: Track) -> Tuning:
     """Read what a search has written. BadInput names what is missing; a null says that a score is not known."""
-    tasks = [task.name for task in track.tasks]
-    expected = f"expected {', '.join(WAYS)} of each task ({', '.join(tasks)}), or of the track, as a search writes them"
     try:
         found = json.loads(path.read_bytes())
     except OSError as error:
-        raise refuse(path, f"{error.strerror}; {expected}") from None
+        raise refuse(path, f"{error.strerror}; {_expected(track)}") from None
     except ValueError as error:
-        raise refuse(path, f"no JSON ({error}); {expected}") from None
+        raise refuse(path, f"no JSON ({error}); {_expected(track)}") from None
+    return tuning_in(found, path, track)
+
+
+def tuning_in(found: Any, path: Path, track: Track) -> Tuning:
+    """The three scores in what `path` holds as JSON. BadInput as `read_tuning`."""
     if not isinstance(found, dict):
-        raise refuse(path, f"no JSON object; {expected}")
-    parts = {track.name: found} if set(WAYS) & set(found) else {name: found[name] for name in tasks if name in found}
+        raise refuse(path, f"no JSON object; {_expected(track)}")
+    names = dict.fromkeys([track.name, *(task.name for task in track.tasks)])
+    parts = {track.name: found} if set(WAYS) & set(found) else {name: found[name] for name in names if name in found}
     if not parts:
-        raise refuse(path, f"holds none of these tasks; {expected}")
+        raise refuse(path, f"holds none of these tasks; {_expected(track)}")
     bad = [
         Problem(path=str(path), message=f"{way} of {name} is {_value(part, way)!r}; expected a number")
         for name, part in parts.items()
@@ -59,6 +63,11 @@ def read_tuning(path: Path, track: Track) -> Tuning:
     if bad:
         raise BadInput(bad)
     return {name: {way: _value(part, way) for way in WAYS} for name, part in parts.items()}
+
+
+def _expected(track: Track) -> str:
+    tasks = ", ".join(task.name for task in track.tasks)
+    return f"expected {', '.join(WAYS)} of each task ({tasks}), or of the track, as a search writes them"
 
 
 def is_hidden(rules: "Rules", *, withheld: bool) -> bool:

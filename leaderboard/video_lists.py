@@ -20,6 +20,7 @@ from leaderboard.submissions import LINE
 from leaderboard.zips import holds_videos
 
 if TYPE_CHECKING:
+    from leaderboard.templates import Template
     from leaderboard.truth import Truth
 
 VIDEO = "video"
@@ -68,18 +69,19 @@ def read_list(lines: pl.Series, path: Path, track: Track) -> pl.DataFrame:
     return rows
 
 
-def compare_videos(rows: pl.DataFrame, path: Path, asked: pl.DataFrame, template_path: Path, reasons: Reasons) -> None:
+def compare_videos(rows: pl.DataFrame, path: Path, template: "Template", reasons: Reasons) -> None:
     """Add a reason for every video of the list that is missing, and for every other one that is there."""
     if not holds_videos(path):
-        message = f"one file of all videos; {template_path} lists videos, so expected a folder or zip of <video>.txt"
+        message = f"one file of all videos; {template.path} lists videos, so expected a folder or zip of <video>.txt"
         reasons.add("unreadable file", path, f"{message}, as `leaderboard export --form abaw3` writes it")
         return
     there = places(rows["image"])[VIDEO].unique().sort()
+    asked = template.asked
     for line, video in asked.filter(~asked[VIDEO].is_in(there.to_list())).iter_rows():
-        message = f"video {video} is missing whole; {template_path}:{line} asks for {video}.txt"
+        message = f"video {video} is missing whole; {template.path}:{line} asks for {video}.txt"
         reasons.add("missing video", path, message)
     for video in there.filter(~there.is_in(asked[VIDEO].to_list())):
-        message = f"video {video} is not in the list {template_path}; remove the file"
+        message = f"video {video} is not in the list {template.path}; remove the file"
         reasons.add("extra video", path / f"{video}.txt", message)
 
 
@@ -104,13 +106,13 @@ def every_frame(ends: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"image": pl.Series(image, dtype=pl.String)})
 
 
-def rows_asked(asked: pl.DataFrame, predicted: pl.Series, truth: "Truth | None" = None) -> pl.DataFrame:
+def rows_asked(template: "Template", predicted: pl.Series, truth: "Truth | None" = None) -> pl.DataFrame:
     """The rows that a template asks for, by `image`: its own, or of a list of videos each frame up to the last known.
 
     That is the last one that is predicted or has a label; of a video without any, frame 1 is asked for.
     """
-    if VIDEO not in asked.columns:
-        return asked
+    if not template.lists_videos:
+        return template.rows
     known = predicted if truth is None else pl.concat([predicted, truth.labelled])
-    ends = asked.join(last_frames(known), on=VIDEO, how="left", maintain_order="left")
+    ends = template.asked.join(last_frames(known), on=VIDEO, how="left", maintain_order="left")
     return every_frame(ends.with_columns(pl.col("last").fill_null(1)))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from leaderboard.cli import main
@@ -102,6 +103,41 @@ def test_what_is_neither_file_nor_entry_is_refused(submit: None, capsys: Capture
     capsys.readouterr()
     assert run("compare", "a", "nobody", "--track", "mtl") == 1
     assert "nobody: no such file, and no entry of this name in track mtl" in capsys.readouterr().err
+
+
+def test_entries_without_a_score_are_refused_with_the_reason(
+    submit: None, template: Path, table_files: list[Path], capsys: Capture
+) -> None:
+    assert run("submit", table_files[0], "--track", "mtl", "--template", template, "--name", "blind") == 0
+    assert run("submit", template, "--track", "mtl", "--template", template, "--name", "bad") == 1
+    for name, why in (("blind", "it has no score; submit it with --truth"), ("bad", "it is invalid")):
+        capsys.readouterr()
+        assert run("compare", "a", name, "--track", "mtl") == 1
+        assert capsys.readouterr().err == f"{name}: cannot be compared: {why}\n"
+
+
+def test_a_file_beside_an_entry_counts_on_the_videos_that_are_shown(tmp_path: Path, capsys: Capture) -> None:
+    store = ("--track", "va", "--store", f"sqlite:///{tmp_path}/b.sqlite")
+    assert run("rules", *store, "--seed", "1") == 1
+    assert "--seed: decides which videos are private; give --private too" in capsys.readouterr().err
+    assert run("rules", *store, "--private", "0.5", "--seed", "1") == 0
+    rng, files = np.random.default_rng(0), {}
+    for name in ("truth", "a", "b"):
+        rows = [
+            f"v{k}/{n:05d}.jpg,{x:.4f},{y:.4f}\n" for k in range(6) for n, (x, y) in enumerate(rng.random((9, 2)), 1)
+        ]
+        files[name] = tmp_path / f"{name}.txt"
+        files[name].write_text("image_location,valence,arousal\n" + "".join(rows))
+    official = ("--template", files["truth"], "--truth", files["truth"])
+    for name in "ab":
+        assert run("submit", files[name], *store, *official, "--name", name) == 0
+    capsys.readouterr()
+    found = []
+    for other in ("b", files["b"]):
+        assert run("compare", "a", other, *store, "--truth", files["truth"], "--json") == 0
+        found.append(json.loads(capsys.readouterr().out)["comparisons"][0])
+    assert found[0]["score"] == found[1]["score"]
+    assert sorted(found[0]["videos"]) == sorted(found[1]["videos"]) == ["v0", "v2", "v4"]
 
 
 def test_rules_are_told_and_reveal_shows_the_board(

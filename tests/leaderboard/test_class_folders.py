@@ -144,7 +144,7 @@ def test_a_table_of_class_folders_is_scored_by_its_own_labels(
     keys = [(f"Validation_Set/{FOLDERS[k % 6]}/batch 1", k + 1) for k in range(18)]
     tables = table(tmp_path / "val.parquet", keys, [k % 6 for k in range(18)], labels=True)
     assert main(["score", tables, "--track", "lsd"]) == 0
-    assert "P_LSD 1.0000 over 18 frames" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("Learning from synthetic data: P_LSD 1.0000 over 18 frames\n")
     assert main(["score", tables, "--track", "lsd", "--truth", str(delivery)]) == 1
     named = f"its images are named as Validation_Set/ANGRER/batch 1/1.jpg, and those of {delivery} as 0.jpg"
     assert capsys.readouterr().err == f"{tables}: {named}; leave out --truth where the table carries its labels\n"

@@ -154,7 +154,14 @@ def test_ensemble_writes_once(here: Path, table_files: list[Path], capsys: Captu
     assert "is given more than once; name each table once" in capsys.readouterr().err
     own = ("ensemble", *table_files, "--track", "mtl", "--out", table_files[1], "--overwrite")
     assert run(*own) == 1
-    assert "run1.parquet: is one of the tables that the ensemble is made of; name another" in capsys.readouterr().err
+    assert "run1.parquet: is one of the files that it is made of; name another" in capsys.readouterr().err
+    kept = table_files[1].read_bytes()
+    recipe = ("--out", here / "g.parquet", "--overwrite", "--recipe")
+    assert run("ensemble", *table_files, "--track", "mtl", *recipe, here / "x" / ".." / table_files[1].name) == 1
+    assert "run1.parquet: is one of the files that it is made of; name another" in capsys.readouterr().err
+    assert table_files[1].read_bytes() == kept
+    assert run("ensemble", *table_files, "--track", "mtl", *recipe, here / "g.parquet") == 1
+    assert "g.parquet: is given more than once; name each output once" in capsys.readouterr().err
     assert run("ensemble", *table_files, "--track", "mtl", "--out", here / "e.txt") == 1
     assert "e.txt: is to be a prediction table; name it e.parquet" in capsys.readouterr().err
 

@@ -90,6 +90,12 @@ def test_other_videos_or_labels_are_refused() -> None:
         compare(EXPR, [contender("a", 0.5, seed=1, videos=VIDEOS[:1])] * 2)
 
 
+def test_stills_are_not_resampled_by_their_folders() -> None:
+    a, b = contender("FEAR", 0.5, seed=1), contender("ANGER", 0.5, seed=2)
+    with pytest.raises(BadInput, match="the images of track lsd are stills: there are no videos to resample"):
+        compare(TRACKS["lsd"], [a, b])
+
+
 def test_several_comparisons_are_adjusted_and_said() -> None:
     others = [contender(f"b{k}", 0.5, seed=k) for k in range(2, 6)]
     found = compare(EXPR, [contender("a", 0.5, seed=1), *others])

@@ -58,12 +58,15 @@ def test_filled_rows_are_between_their_neighbours_and_stay_in_their_video(reques
 
 
 def test_the_manifest_says_what_the_file_is_made_of(request_: Request, table_files: list[Path]) -> None:
-    result = submit(replace(request_, files=tuple(table_files[:2]), config_hash="abc", note="mean of two"))
+    run = {"commit": "c" * 40, "dirty": True, "config_hash": "abc"}
+    (table_files[0].parent / "result.json").write_text(json.dumps(run))
+    result = submit(replace(request_, files=tuple(table_files[:2]), note="mean of two"))
     assert result.manifest is not None
     manifest = json.loads(result.manifest.read_text())
     assert manifest["sha256"] == result.sha256 == hashlib.sha256(result.file.read_bytes()).hexdigest()
     assert manifest["members"] == [str(path) for path in table_files[:2]]
     assert (manifest["rows"], manifest["filled_rows"], manifest["config_hash"]) == (60, 15, "abc")
+    assert manifest["commit"] == "c" * 40 + "+"
     assert manifest["metrics"]["P_MTL"] == manifest["score"] == result.score.score  # type: ignore[union-attr]
     assert manifest["file"] == result.file.name
 
@@ -103,6 +106,20 @@ def test_a_taken_name_is_refused_and_nothing_changes(request_: Request, table_fi
     assert first.file.read_bytes() != content
     rows = board.rows(request_.store, MTL)
     assert [(row.name, row.sha256) for row in rows] == [("first try", second.sha256)]
+
+
+@pytest.mark.parametrize("name", ["n" * 225, "ü" * 120])
+def test_a_name_too_long_for_a_file_is_refused_and_others_may_submit(request_: Request, name: str) -> None:
+    with pytest.raises(BadInput, match="has more than 200 bytes; choose a shorter --name"):
+        submit(replace(request_, name=name))
+    assert submit(request_).rank == 1
+
+
+def test_an_output_folder_that_is_a_file_and_a_table_given_twice_are_refused(request_: Request) -> None:
+    with pytest.raises(BadInput, match="is a file; --out names the folder of the official file"):
+        submit(replace(request_, out=request_.template))
+    with pytest.raises(BadInput, match=r"run0\.parquet: is given more than once; name each table once"):
+        submit(replace(request_, files=request_.files * 2))
 
 
 def test_an_existing_output_is_refused(request_: Request, tmp_path: Path) -> None:

@@ -50,6 +50,23 @@ def test_the_file_has_the_line_ends_of_the_template_and_a_manifest(tmp_path: Pat
     assert len(caught.value.problems) == 2
 
 
+def test_a_file_a_folder_and_a_table_do_not_take_each_others_place(tmp_path: Path) -> None:
+    table = va_table(tmp_path / "t.parquet", {"a": [1, 2]})
+    template, folder, file = tmp_path / "template.txt", tmp_path / "folder", tmp_path / "file.txt"
+    template.write_text("a/00001.jpg,\na/00002.jpg,\n")
+    folder.mkdir()
+    file.touch()
+    with pytest.raises(BadInput, match=f"folder: is a folder; name the file, such as {folder}/submission.txt"):
+        export([table], VA, template, folder, overwrite=True)
+    with pytest.raises(BadInput, match=r"file\.txt: is a file; one file a video goes into a folder"):
+        export([table], VA, template, file, form="abaw3", overwrite=True)
+    for given in (table, template):
+        with pytest.raises(BadInput, match="is one of the files that it is made of; name another output"):
+            export([table], VA, template, given, overwrite=True)
+    with pytest.raises(BadInput, match=r"t\.parquet: is given more than once; name each table once"):
+        export([table, table], VA, template, tmp_path / "out.txt")
+
+
 def test_a_zip_holds_the_file_and_has_the_same_bytes_again(tmp_path: Path) -> None:
     table = va_table(tmp_path / "t.parquet", {"a": [1, 2]})
     template = tmp_path / "template.txt"
@@ -96,7 +113,7 @@ def test_stills_are_matched_by_number_and_written_as_the_template_spells_them(tm
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, wanted, strict=True)], schema=pa.schema(wanted))
     template = tmp_path / "t.txt"
     template.write_text("image,expression\n00007.jpg,\n00012.jpg,\n")
-    data, filled = official_file(table, read_template(template, LSD), LSD, tmp_path / "x.parquet")
+    data, filled = official_file(table, read_template(template, LSD).rows, LSD, tmp_path / "x.parquet")
     assert data.decode() == "image,expression\n00007.jpg,1\n00012.jpg,3\n"
     assert filled == 0
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard.templates import read_asked, validate
+from leaderboard.templates import read_template, validate
 
 FRAMES = [f"{video}/{frame:05d}.jpg" for video in ("a", "é b") for frame in (1, 2, 3)]
 STILLS = [f"{number}.jpg" for number in range(6)]
@@ -165,7 +165,7 @@ def test_a_spoiled_template_is_refused_or_asks_for_what_it_lists(data: st.DataOb
         template = Path(folder) / "t.txt"
         template.write_bytes(content)
         try:
-            asked = read_asked(template, TRACKS[track])
+            asked = read_template(template, TRACKS[track]).asked
         except BadInput:
             return
     lines = content.decode("utf-8-sig").split("\n")

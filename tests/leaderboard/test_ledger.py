@@ -115,6 +115,8 @@ def test_a_trial_is_kept_with_all_that_it_is_made_of(handed_in: Callable[..., Pa
     assert lines[-3].startswith("ABAW11 MTL, trial 1 of 20")
     assert lines[-2] == f"  on validation: {made['score']:.4f} on validation; replied 1.2500 (rank 3)"
     assert lines[-1] == f"  commit {'c' * 40}; 1 members, 2 runs"
+    assert run("trial", "reply", "1", *CHALLENGE, "--text", "rank 2 after a recount") == 0
+    assert "replied 1.2500 (rank 2 after a recount)" in capsys.readouterr().out, "the score that was noted stays"
 
 
 def test_a_sixth_trial_is_refused(handed_in: Callable[..., Path], store_url: str, capsys: Capture) -> None:
@@ -145,7 +147,7 @@ def test_a_file_that_was_handed_in_or_changed_is_refused(handed_in: Callable[...
     assert "ABAW11 MTL, trial 1: what was replied? give --score or --text" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run("trial", "reply", "1", *CHALLENGE, "--score", "nan")
-    assert "'nan' is no score; expected a number such as 0.4123" in capsys.readouterr().err
+    assert "'nan'; expected a score, such as 0.4123" in capsys.readouterr().err
     assert run("trial", "list", "--challenge", "ABAW99") == 0
     assert capsys.readouterr().err.startswith("no trial of challenge ABAW99 in ")
 

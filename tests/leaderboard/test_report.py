@@ -144,9 +144,10 @@ def test_what_users_typed_is_text(request_: Request, tmp_path: Path) -> None:
         "name": "<script>alert(1)</script>",
         "author": '"><img src=x onerror=alert(2)>',
         "note": "{{ 7 * 7 }} & <b>",
-        "members": ("<i>member</i>",),
     }
-    submit(replace(request_, **typed))
+    member = tmp_path / "<i>member.parquet"
+    member.write_bytes(request_.files[0].read_bytes())
+    submit(replace(request_, files=(member,), **typed))
     bad = tmp_path / "<u>bad.txt"
     bad.write_text("<script>alert(3)</script>")
     submit(replace(request_, name="'); alert(4); ('", files=(bad,)))
@@ -154,7 +155,7 @@ def test_what_users_typed_is_text(request_: Request, tmp_path: Path) -> None:
     assert [tag for tag, _ in page.tags if tag in ("img", "b", "i", "u", "script")].count("script") == 1
     assert not [tag for tag, _ in page.tags if tag in ("img", "i", "u")]
     text = "".join(page.text)
-    for one in ("<script>alert(1)</script>", typed["author"], typed["note"], "<i>member</i>", "'); alert(4); ('"):
+    for one in ("<script>alert(1)</script>", typed["author"], typed["note"], "<i>member.parquet", "'); alert(4); ('"):
         assert one in text
     assert page.board()[0][1] == "<script>alert(1)</script>"
 

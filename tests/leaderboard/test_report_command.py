@@ -169,6 +169,12 @@ def test_two_tracks_need_to_be_told_apart(
     capsys.readouterr()
     assert main([*report, "--truth", str(request_.truth)]) == 1
     assert "the report has the tracks va, mtl; write --truth TRACK=PATH" in capsys.readouterr().err
+    for track, given, message in (
+        ("mtl", [str(request_.truth), f"mtl={request_.truth}"], "the truth of track mtl is given already"),
+        ("mtl", [f"va={va}"], "the report has no entry of track va; it has mtl"),
+    ):
+        assert main([*report, "--track", track, "--truth", *given]) == 1
+        assert message in capsys.readouterr().err
     assert main([*report, "--truth", f"va={va}", "--raw", f"first={table_files[0]}"]) == 1
     assert "entries of tracks va and mtl fit; choose one with --track" in capsys.readouterr().err
     assert main([*report, "--truth", f"va={va}", f"mtl={request_.truth}"]) == 0

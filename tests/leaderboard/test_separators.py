@@ -49,7 +49,9 @@ def test_a_file_is_told_once(tmp_path: Path, track: str, name: str) -> None:
 
 
 VA = header("va")
+QUOTED = 'image_location,"valence" ,"arousal"\n"a/00001.jpg","0.5","-0.5"\n"a/00002.jpg","0.5","1"\n'
 CASES = {
+    "quotes": (QUOTED, [f":1: the fields stand in quotes; expected none: {VA.strip()!r}"]),
     "header with commas": (VA + rows("va", ";"), [told("va", "semicolons", 2)]),
     "header with other names": ("image;x;y\n" + rows("va", ";"), [told("va", "semicolons", 2)]),
     "no header": (rows("va", "\t"), [told("va", "tabs", 2)]),

@@ -94,6 +94,13 @@ def test_the_command_scores_with_a_program(tmp_path: Path, capsys: pytest.Captur
     np.testing.assert_array_equal(load_file(out)["w"], np.full((2, 3), 4))
     assert main(command) == 1
     assert "exists already" in capsys.readouterr().err
+    for given, target, message in (
+        ([files[0], files[0]], tmp_path / "two.safetensors", "is given more than once; name each checkpoint once"),
+        (files, files[1], "is one of the files that it is made of; name another output"),
+        (files, tmp_path / "soup", "is to hold weights; name it soup.safetensors"),
+    ):
+        assert main(["soup", *map(str, given), "--out", str(target), "--overwrite"]) == 1
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

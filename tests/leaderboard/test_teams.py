@@ -61,6 +61,16 @@ def test_names_of_teams_are_plain(tmp_path: Path, name: str, capsys: Capture) ->
     assert "names no team" in (said := capsys.readouterr().err) or "is no name of a team" in said
 
 
+def test_what_is_of_all_teams_takes_no_name(tmp_path: Path, capsys: Capture) -> None:
+    store = ("--store", f"sqlite:///{tmp_path}/b.sqlite")
+    open_store(store[1], create=True)
+    for action in ("list", "log"):
+        assert run("team", action, "team-a", *store) == 1
+        assert capsys.readouterr().err == f"leaderboard team {action}: is of all teams; leave out team-a\n"
+    assert run("team", "list", *store) == 0
+    assert capsys.readouterr() == ("", f"no team in {store[1]}\n")
+
+
 def test_a_team_that_is_not_there_gets_no_token(tmp_path: Path, capsys: Capture) -> None:
     open_store(f"sqlite:///{tmp_path}/b.sqlite", create=True)
     assert run("team", "renew", "nobody", "--store", f"sqlite:///{tmp_path}/b.sqlite") == 1
@@ -76,6 +86,9 @@ def test_serve_refuses_what_would_tell_the_truth(served: Served, tmp_path: Path,
     said = capsys.readouterr().err
     assert "has labels of 4" in said
     assert f"frames that {short} does not ask for; name the template of these videos" in said
+    twice = ("--challenge", "mtl", challenge.template, challenge.truth) * 2
+    assert run("serve", *twice, *store) == 1
+    assert "mtl: is given more than once; name each track once" in capsys.readouterr().err
     assert run("serve", "--challenge", "nope", short, challenge.truth, *store) == 1
     assert "--challenge: nope: no such track; expected one of" in capsys.readouterr().err
     assert not (tmp_path / "new.sqlite").exists()

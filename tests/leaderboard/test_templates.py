@@ -6,7 +6,7 @@ import pytest
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard.templates import line_end, read_template, size_text, validate
+from leaderboard.templates import read_template, size_text, validate
 
 VA = TRACKS["va"]
 HEADER = "image_location,valence,arousal\n"
@@ -22,7 +22,7 @@ def write(path: Path, names: list[str], values: str = ",0,0", header: str = HEAD
 @pytest.mark.parametrize("header", ["", HEADER, "image_location\n", "\ufeff" + HEADER])
 def test_only_the_first_field_of_a_template_counts(tmp_path: Path, values: str, header: str) -> None:
     path = write(tmp_path / "t.txt", NAMES, values, header)
-    template = read_template(path, VA)
+    template = read_template(path, VA).rows
     first = 2 if header else 1
     assert template.rows() == list(enumerate(NAMES, start=first))
 
@@ -30,9 +30,9 @@ def test_only_the_first_field_of_a_template_counts(tmp_path: Path, values: str, 
 def test_a_template_may_have_crlf_and_a_blank_end(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_bytes((HEADER + ",\n".join(NAMES) + "\n\n").replace("\n", "\r\n").encode())
-    assert read_template(path, VA)["image"].to_list() == NAMES
-    assert line_end(path) == "\r\n"
-    assert line_end(write(path, NAMES)) == "\n"
+    assert read_template(path, VA).rows["image"].to_list() == NAMES
+    assert read_template(path, VA).line_end == "\r\n"
+    assert read_template(write(path, NAMES), VA).line_end == "\n"
 
 
 def test_a_bad_template_says_all_that_is_wrong(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_malformed_first_row_is_no_header_and_is_not_lost(tmp_path: Path) -> N
     with pytest.raises(BadInput, match=r"t\.txt:1: 'a/1\.jpg'; expected <video>"):
         read_template(path, VA)
     path.write_text("imagelocation,val\na/00002.jpg,\n")
-    assert read_template(path, VA)["image"].to_list() == ["a/00002.jpg"]
+    assert read_template(path, VA).rows["image"].to_list() == ["a/00002.jpg"]
 
 
 def test_all_reasons_are_kept_when_asked_for(tmp_path: Path) -> None:

@@ -180,6 +180,45 @@ def test_a_mean_of_tables_that_were_tuned_one_by_one_is_tuned_and_its_scores_are
     assert capsys.readouterr().out.count("not known") == 6 * len(WAYS)
 
 
+def test_a_file_keeps_its_three_scores(
+    request_: Request, table_files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `submit` wrote is scored, compared and submitted to another board with what its manifest says."""
+    three = {task.name: THREE for task in MTL.tasks}
+    file = submit(replace(request_, tuning=written(tmp_path / "search.json", three))).file
+    common = ("--track", "mtl", "--truth", request_.truth or "")
+    assert run("score", file, *common, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tuning"] == three
+    assert run("compare", file, table_files[1], *common) == 0
+    assert f"{file} was tuned on labels (untuned 1.2000, in-sample 1.5000" in capsys.readouterr().out
+    other = replace(request_, name="copy", files=(file,), store=f"sqlite:///{tmp_path}/other.sqlite")
+    again = submit(replace(other, out=tmp_path / "copies"))
+    assert again.tuning == three
+    (row,) = board.rows(other.store, MTL)
+    assert (row.tuning, row.members, row.filled) == (three, (str(table_files[0]),), 15)
+    with pytest.raises(BadInput, match=r"mtl-first\.txt\.manifest\.json: exists already"):
+        submit(replace(other, name="in place", out=None))
+    file.write_bytes(file.read_bytes().rstrip() + b"\n\n")
+    assert run("score", file, *common, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tuning"] is None, "who knows what this file is now"
+
+
+def test_an_exported_file_keeps_its_three_scores_wherever_it_is_scored(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table,) = request_.files
+    three = {task.name: THREE for task in MTL.tasks}
+    written(table.with_name("smoothing.json"), three)
+    monkeypatch.chdir(tmp_path)
+    template = ("--track", "mtl", "--template", request_.template)
+    assert run("export", table.name, *template, "--out", "official.txt") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert run("score", "../official.txt", "--track", "mtl", "--truth", request_.truth or "", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tuning"] == three
+
+
 def test_what_chose_nothing_or_another_tracks_score_is_not_tuned(tmp_path: Path) -> None:
     scores = {"mean": 0.4, "inner": 0.5, "outer": 0.45}
     recipe = {"track": "mtl", "scores": scores}

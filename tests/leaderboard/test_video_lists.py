@@ -12,7 +12,7 @@ from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 from leaderboard.cli import main
 from leaderboard.serving import read_challenge
-from leaderboard.templates import read_asked, read_template, validate
+from leaderboard.templates import read_template, validate
 
 VA = TRACKS["va"]
 LONG = "10-60-1280x720"
@@ -80,7 +80,7 @@ def test_a_list_asks_for_a_folder_which_is_valid(run: Run, table: str) -> None:
 )
 def test_a_list_is_read_in_every_form(run: Run, table: str, text: str) -> None:
     path = Path(listed(text))
-    assert read_asked(path, VA)["video"].to_list() == ["v", LONG]
+    assert read_template(path, VA).asked["video"].to_list() == ["v", LONG]
     assert run(*command("export", table, "--out", "out"))[0] == 0
     end = "\r\n" if "\r" in text else "\n"
     assert Path("out/v.txt").read_bytes().decode() == end.join(LINES) + end
@@ -192,7 +192,7 @@ def test_a_listed_video_without_predictions_is_refused(run: Run, table: str) -> 
 def test_every_bad_line_of_a_list_is_told(run: Run) -> None:
     path = Path(listed("v\na.mp4\nv\n0.5\n"))
     with pytest.raises(BadInput) as refused:
-        read_asked(path, VA)
+        read_template(path, VA)
     name = "expected the name of a video, such as video1 or 10-60-1280x720"
     assert str(refused.value).splitlines() == [
         f"videos.txt:2: 'a.mp4'; {name}",
@@ -200,7 +200,7 @@ def test_every_bad_line_of_a_list_is_told(run: Run) -> None:
         f"videos.txt:4: '0.5'; {name}",
     ]
     with pytest.raises(BadInput, match=r"videos\.txt: the template lists nothing"):
-        read_asked(Path(listed("image_location\n")), VA)
+        read_template(Path(listed("image_location\n")), VA)
 
 
 @pytest.mark.parametrize("track", ["mtl", "cexpr", "lsd"])
@@ -214,7 +214,7 @@ def test_other_tracks_have_no_lists(run: Run, track: str) -> None:
 
 def test_where_rows_must_be_known_a_list_is_refused(run: Run) -> None:
     with pytest.raises(BadInput) as refused:
-        read_template(Path(listed()), VA)
+        _ = read_template(Path(listed()), VA).rows
     assert str(refused.value) == (
         "videos.txt: lists names of videos, so that their frames are not known; "
         "expected a template of rows, <video>/<frame>.jpg, such as video1/00001.jpg"
