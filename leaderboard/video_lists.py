@@ -55,7 +55,7 @@ def read_list(lines: pl.Series, path: Path, track: Track) -> pl.DataFrame:
     if not has_form(track):
         message = f"lists names of videos; the template of track {track.name} lists images, one a line"
         reasons.add("unreadable file", path, message)
-    video = lines.str.strip_chars().str.strip_chars_end(",").str.strip_suffix(".txt")
+    video = lines.str.strip_chars().str.strip_chars_end(",").str.strip_chars().str.strip_suffix(".txt")
     rows = pl.DataFrame({VIDEO: video}).with_row_index(LINE, offset=1).cast({LINE: pl.Int64})
     rows = rows.filter((video != "") & (video != track.submission_header[0]))
     for line, name in rows.filter(~pl.col(VIDEO).str.contains(NAME)).iter_rows():

@@ -75,7 +75,7 @@ def test_a_list_asks_for_a_folder_which_is_valid(run: Run, table: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [f"v\r\n{LONG}\r\n", f"\ufeffv.txt,\n{LONG}.txt,\n\n", f"image_location\nv\n\n{LONG}", f" v \n{LONG},\n"],
+    [f"v\r\n{LONG}\r\n", f"\ufeffv.txt,\n{LONG}.txt,\n\n", f"image_location\nv\n\n{LONG}", f" v \n{LONG} ,\n"],
     ids=["CRLF", "byte order mark, .txt and commas", "header and blank lines", "blanks"],
 )
 def test_a_list_is_read_in_every_form(run: Run, table: str, text: str) -> None:
