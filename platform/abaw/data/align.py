@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from abaw.data.detectors.detector import Face
+from abaw.data.detectors.face import Face
 
 RIGHT_EYE, LEFT_EYE = (0.34, 0.46), (0.66, 0.46)
 """Where the eyes go, in sides of the crop. The person's right eye is on the left."""

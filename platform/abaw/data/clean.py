@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from abaw.data.align import Similarity
-from abaw.data.detectors.detector import Face
+from abaw.data.detectors.face import Face
 
 ENOUGH = 0.75
 """Share of the key points of each part (eyes, brows, nose, mouth) that must lie in the picture and in the crop."""

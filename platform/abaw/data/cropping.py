@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from abaw.data.align import choose_face, cut_crop, eye_similarity
 from abaw.data.clean import Reason, lacking_parts
-from abaw.data.detectors.detector import Detector, Face, open_detector
+from abaw.data.detectors.detector import Detector, open_detector
+from abaw.data.detectors.face import Face
 from abaw.data.detectors.weights import Weights
 from abaw.data.manifest import Preprocessing
 

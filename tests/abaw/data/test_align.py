@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abaw.data.align import LEFT_EYE, RIGHT_EYE, choose_face, cut_crop, eye_similarity
-from abaw.data.detectors.detector import Face
+from abaw.data.detectors.face import Face
 
 SIZE = 112
 

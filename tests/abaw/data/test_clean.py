@@ -9,7 +9,7 @@ from PIL import Image
 
 from abaw.data.align import eye_similarity
 from abaw.data.clean import Reason, difference_hash, duplicate_drops, lacking_parts, near_duplicates
-from abaw.data.detectors.detector import Face
+from abaw.data.detectors.face import Face
 
 
 def bits_between(one, other):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from abaw.data.detectors.detector import Face
+from abaw.data.detectors.face import Face
 from abaw.data.detectors.weights import Weights, check_weights, need_extra
 from abaw.problems import refuse
 

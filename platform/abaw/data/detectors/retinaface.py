@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from abaw.data.detectors.detector import Face
+from abaw.data.detectors.face import Face
 from abaw.data.detectors.weights import Weights, check_weights, need_extra
 
 DEFAULT = "retinaface_mnet_v2"
