@@ -93,9 +93,7 @@ class Page:
     """What could not be shown, and why; the page says it too."""
 
 
-def make_page(
-    url: str, tracks: Sequence[Track], sources: Sources, *, now: datetime | None = None, of_teams: bool = False
-) -> Page:
+def make_page(url: str, tracks: Sequence[Track], sources: Sources, *, of_teams: bool = False) -> Page:
     """The report of these tracks of a store. BadInput when there is no entry, or a source cannot be used.
 
     With `of_teams` several teams read it (`leaderboard.serve_page`): it holds nothing that is one team's own, and no
@@ -110,9 +108,8 @@ def make_page(
         raise refuse(engine.url.render_as_string(hide_password=True), f"holds no entry of {names}; submit one first")
     notes: list[str] = []
     parts = [_part(engine, track, rows, sources, notes, of_teams) for track, rows in boards.items()]
-    made = now or datetime.now(UTC)
     content = {"parts": parts, "shared": _shared(parts), "notes": notes}
-    html = _render(**content, made=made, version=tool_version(), states=STATES, reasons=SHOWN_REASONS)
+    html = _render(**content, made=datetime.now(UTC), version=tool_version(), states=STATES, reasons=SHOWN_REASONS)
     return Page(html=html, entries=sum(map(len, boards.values())), tracks=len(boards), notes=tuple(notes))
 
 
