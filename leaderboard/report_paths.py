@@ -15,6 +15,8 @@ BINS = 160
 """Bins of a timeline at most; a video with fewer rows has a bin a row."""
 GRID = 20
 """Cells of a side of a density, each 0.1 wide: valence and arousal go from -1 to 1."""
+LEAST = 5
+"""Points of a column of cells from which its mean is drawn."""
 LANE = 10
 """Height of a lane, in the units of its picture."""
 SIDES = 8
@@ -108,11 +110,11 @@ def outlines(count_GG: NDArray[np.int64]) -> str:
     return "".join(parts)
 
 
-def mean_line(count_GG: NDArray[np.int64], least: int = 5) -> str:
-    """The mean y of each column of cells that holds at least so many points, as a line over `squares`."""
+def mean_line(count_GG: NDArray[np.int64]) -> str:
+    """The mean y of each column of cells that holds `LEAST` points or more, as a line over `squares`."""
     rows_G = count_GG.sum(axis=1)
     middle_G = np.arange(GRID) + 0.5
-    mean_G = np.divide(count_GG @ middle_G, rows_G, out=np.full(GRID, np.nan), where=rows_G >= least)
+    mean_G = np.divide(count_GG @ middle_G, rows_G, out=np.full(GRID, np.nan), where=rows_G >= LEAST)
     points = [f"{_text(x + 0.5)} {_text(GRID - mean)}" for x, mean in enumerate(mean_G) if not np.isnan(mean)]
     return "M" + "L".join(points) if points else ""
 
