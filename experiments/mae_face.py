@@ -13,7 +13,7 @@ from typing import Any
 from abaw.data.augment import Augmentation
 from abaw.data.sampling import Sampling
 from abaw.models.mae import MaeConfig
-from abaw.models.vit import Size, VitConfig
+from abaw.models.vit import VitConfig
 from abaw.postprocess.smoothing import Smoothing
 from abaw.search.space import Choice, Float, Point
 from abaw.systems.distillation import Distillation
@@ -71,10 +71,9 @@ def mae_face_mtl_debug() -> Recipe:
     return debug(mae_face_mtl())
 
 
-def _two_pass(name: str, track: str, root: str, *, size: Size = "base") -> Recipe:
+def _two_pass(name: str, track: str, root: str) -> Recipe:
     """Both passes of pre-training and of fine-tuning for one track."""
-    encoder = VitConfig(size=size, image_size=224)
-    student = MultiTask(track=track, encoder=replace(encoder, drop_path=0.1))
+    student = MultiTask(track=track, encoder=replace(BASE, drop_path=0.1))
     one = mae_face_mtl()
     sampling = Sampling(one_of=10) if root == "data/affwild2" else Sampling()
     finetune = replace(FINETUNE, sampling=sampling)
