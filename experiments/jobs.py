@@ -11,7 +11,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,13 @@ def runtime_env() -> dict[str, Any]:
     return {**code, "py_modules": [str(path) for path in code["py_modules"]], "env_vars": commit}
 
 
-def follow(client: JobSubmissionClient, name: str, show: Callable[[str], None] | None = None) -> None:
+def follow(client: JobSubmissionClient, name: str) -> None:
     """Print the log as it grows, until the job has ended; connects again where the connection breaks."""
-    show = show or (lambda text: print(text, end="", flush=True))
 
     async def tail(seen: int) -> int:
         position = 0
         async for text in client.tail_job_logs(name):
-            show(text[max(0, seen - position) :])
+            print(text[max(0, seen - position) :], end="", flush=True)
             position += len(text)
         return max(seen, position)
 
