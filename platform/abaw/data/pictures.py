@@ -20,6 +20,8 @@ MOST_VIDEOS, COLUMNS = 60, 600
 STATES = ("no crop", "no label", "some labels", "all labels")
 COLOURS = ("#ffffff", "#c9ccd1", "#7fb3d5", "#1f5f8b")
 MOST_CLASSES = 20
+IN_A_ROW = 8
+"""Images of a contact sheet."""
 
 
 def timeline(frames: pl.DataFrame) -> Figure:
@@ -107,11 +109,11 @@ def va_density(frames: pl.DataFrame) -> Figure:
     return figure
 
 
-def contact_sheet(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, columns: int = 8) -> Figure:
-    """Images (H, W, 3) in rows, each with its caption."""
-    rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(columns * 1.35, rows * 2.1), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+def contact_sheet(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str]) -> Figure:
+    """Images (H, W, 3) in rows of `IN_A_ROW`, each with its caption."""
+    rows = -(-len(pictures) // IN_A_ROW)
+    figure = Figure(figsize=(IN_A_ROW * 1.35, rows * 2.1), layout="constrained")
+    grid = figure.subplots(rows, IN_A_ROW, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
     for axes, pixels, caption in zip(grid, pictures, captions, strict=False):
