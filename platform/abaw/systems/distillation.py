@@ -64,7 +64,7 @@ class DistillationSystem(System):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """For each task its loss from labels, times `label_weight`, and as `soft_<task>` its loss from the teacher."""
-        weights = self.student.loss_weights
+        weights = self.student.loss_weights.named()
         logits = self.student.logits(batch["image"])
         hard = task_losses(logits, batch, **weights)
         soft = soft_losses(logits, self._targets(batch, list(logits)), **weights)

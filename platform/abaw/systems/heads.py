@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from abaw.systems.losses import au_loss, ccc_loss, expression_loss
 from abaw.systems.system import Batch, System
-from abaw.tracks import Task
+from abaw.tracks import AU, Task
 
 
 class Heads(nn.ModuleDict):
@@ -88,7 +88,25 @@ def task_predictions(logits: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: squash[name](value.float()) for name, value in logits.items()}
 
 
-def loss_weights(weights: Sequence[float], columns: Sequence[str]) -> Tensor:
+class LossWeights(nn.Module):
+    """What the losses weigh classes and action units with: buffers, which no checkpoint holds."""
+
+    def __init__(
+        self, tasks: Sequence[Task], *, expression: Sequence[float], au: Sequence[float], au_active: Sequence[float]
+    ) -> None:
+        super().__init__()
+        classes = next((task.columns for task in tasks if task.kind == "classes"), ())
+        units = next((task.columns for task in tasks if task.kind == "binary"), AU.columns)
+        self.register_buffer("expression_weight", _weights(expression, classes), persistent=False)
+        self.register_buffer("au_weight", _weights(au, units), persistent=False)
+        self.register_buffer("au_active_weight", _weights(au_active, units), persistent=False)
+
+    def named(self) -> dict[str, Tensor]:
+        """The weights as `task_losses` takes them."""
+        return dict(self.named_buffers())
+
+
+def _weights(weights: Sequence[float], columns: Sequence[str]) -> Tensor:
     """Weights of the columns as a tensor, ones where none are given; ValueError when they are of another number."""
     if weights and len(weights) != len(columns):
         raise ValueError(f"{len(weights)} weights given for the {len(columns)} columns {', '.join(columns)}")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from abaw.models.vit import VitConfig, encode_visible, layer_of, to_pixels
-from abaw.systems.heads import Heads, TaskSystem, loss_weights, task_losses
+from abaw.systems.heads import Heads, LossWeights, TaskSystem, task_losses
 from abaw.systems.system import Batch
-from abaw.tracks import AU, get_track
+from abaw.tracks import get_track
 
 SPATIAL_WIDTH = 16
 """Values that spatial pooling keeps of each patch."""
@@ -44,10 +44,6 @@ class MultiTask:
 class MultiTaskSystem(TaskSystem):
     """Networks, losses and predictions of multi-task fine-tuning."""
 
-    expression_weight: Tensor
-    au_weight: Tensor
-    au_active_weight: Tensor
-
     def __init__(self, config: MultiTask) -> None:
         super().__init__()
         self.config = config
@@ -59,11 +55,12 @@ class MultiTaskSystem(TaskSystem):
             self.spatial = nn.Sequential(nn.Linear(width, SPATIAL_WIDTH), nn.ReLU(), nn.Flatten())
             width = SPATIAL_WIDTH * self.encoder.patch_embed.num_patches
         self.heads = Heads(width, tasks)
-        classes = next((task.columns for task in tasks if task.kind == "classes"), ())
-        self.register_buffer("expression_weight", loss_weights(config.expression_weight, classes), persistent=False)
-        units = next((task.columns for task in tasks if task.kind == "binary"), AU.columns)
-        self.register_buffer("au_weight", loss_weights(config.au_weight, units), persistent=False)
-        self.register_buffer("au_active_weight", loss_weights(config.au_active_weight, units), persistent=False)
+        self.loss_weights = LossWeights(
+            tasks,
+            expression=config.expression_weight,
+            au=config.au_weight,
+            au_active=config.au_active_weight,
+        )
         self.layers = len(self.encoder.blocks) + 1
 
     def features(self, batch: Batch) -> Tensor:
@@ -80,16 +77,7 @@ class MultiTaskSystem(TaskSystem):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of the tasks, each over its labelled rows."""
-        return task_losses(self.logits(batch["image"]), batch, **self.loss_weights)
-
-    @property
-    def loss_weights(self) -> dict[str, Tensor]:
-        """Of classes and action units, as `task_losses` takes them."""
-        return {
-            "expression_weight": self.expression_weight,
-            "au_weight": self.au_weight,
-            "au_active_weight": self.au_active_weight,
-        }
+        return task_losses(self.logits(batch["image"]), batch, **self.loss_weights.named())
 
     def layer_of(self, parameter: str) -> int:
         """The encoder's layers, then the heads."""

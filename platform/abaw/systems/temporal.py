@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from abaw.models.temporal import TemporalConvolutions, TemporalTransformer
-from abaw.systems.heads import Heads, loss_weights, task_losses, task_predictions
+from abaw.systems.heads import Heads, LossWeights, task_losses, task_predictions
 from abaw.systems.system import Batch, System
-from abaw.tracks import AU, get_track
+from abaw.tracks import get_track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,6 @@ class TemporalSystem(System):
 
     windows = True
     layers = 0
-    expression_weight: Tensor
-    au_weight: Tensor
-    au_active_weight: Tensor
 
     def __init__(self, config: Temporal) -> None:
         super().__init__()
@@ -68,11 +65,12 @@ class TemporalSystem(System):
         )
         tasks = get_track(config.track).tasks
         self.heads = Heads(config.width, tasks)
-        classes = next((task.columns for task in tasks if task.kind == "classes"), ())
-        units = next((task.columns for task in tasks if task.kind == "binary"), AU.columns)
-        self.register_buffer("expression_weight", loss_weights(config.expression_weight, classes), persistent=False)
-        self.register_buffer("au_weight", loss_weights(config.au_weight, units), persistent=False)
-        self.register_buffer("au_active_weight", loss_weights(config.au_active_weight, units), persistent=False)
+        self.loss_weights = LossWeights(
+            tasks,
+            expression=config.expression_weight,
+            au=config.au_weight,
+            au_active=config.au_active_weight,
+        )
 
     def logits(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs of the heads (N, C) by task name, window after window; those of places without a frame mean nothing.
@@ -91,12 +89,7 @@ class TemporalSystem(System):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of the tasks, each over its labelled frames."""
-        weights = {
-            "expression_weight": self.expression_weight,
-            "au_weight": self.au_weight,
-            "au_active_weight": self.au_active_weight,
-        }
-        return task_losses(self.logits(batch), frames_of(batch), **weights)
+        return task_losses(self.logits(batch), frames_of(batch), **self.loss_weights.named())
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Predictions (B, T, C) by task name, where `mask` is True."""
