@@ -38,18 +38,9 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def report(tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path]) -> Path:
+def report(tmp_path: Path, request_: Request, truth_list: Path, table_files: list[Path]) -> Path:
     """Two tracks; ranked entries, a baseline, an invalid one, one without a score, and a name that is a script."""
-    request = Request(
-        files=(table_files[0],),
-        track=MTL,
-        template=template,
-        truth=truth_list,
-        name="best",
-        author="ann",
-        store=f"sqlite:///{tmp_path}/board.sqlite",
-        out=tmp_path / "out",
-    )
+    request = replace(request_, name="best")
     made = submit(request)
     submit(replace(request, name=SCRIPT, files=(table_files[1],), author="bea"))
     submit(replace(request, name="constant", files=(table_files[2],), baseline=True))

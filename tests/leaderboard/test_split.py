@@ -21,17 +21,8 @@ MTL = TRACKS["mtl"]
 
 
 @pytest.fixture
-def request_(tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path], store_url: str) -> Request:
-    return Request(
-        files=(table_files[1],),
-        track=MTL,
-        template=template,
-        truth=truth_list,
-        name="first",
-        author="ann",
-        store=store_url,
-        out=tmp_path / "out",
-    )
+def request_(request_: Request, table_files: list[Path], store_url: str) -> Request:
+    return replace(request_, files=(table_files[1],), store=store_url)
 
 
 def with_rules(request: Request, **rules: float) -> Engine:

@@ -70,20 +70,9 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
         read_tuning(tmp_path / "none.json", VA)
 
 
-def test_the_board_shows_the_three_beside_the_score(
-    tmp_path: Path, template: Path, truth_list: Path, table_files: list[Path]
-) -> None:
+def test_the_board_shows_the_three_beside_the_score(tmp_path: Path, request_: Request, table_files: list[Path]) -> None:
     tuning = written(tmp_path / "search.json", {task: THREE for task in ("va", "expr", "au")})
-    request = Request(
-        files=(table_files[0],),
-        track=MTL,
-        template=template,
-        truth=truth_list,
-        name="tuned",
-        store=f"sqlite:///{tmp_path}/b.sqlite",
-        out=tmp_path / "out",
-        tuning=tuning,
-    )
+    request = replace(request_, name="tuned", tuning=tuning)
     result = submit(request)
     submit(replace(request, name="plain", files=(table_files[1],), tuning=None))
     assert result.manifest is not None
