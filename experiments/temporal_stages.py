@@ -33,7 +33,6 @@ def features_stage(run: Run, slug: str, fold: int, *, labelled: Stage, trained: 
             folder / "data",
             splits=(*LABELLED_SPLITS, "test"),
             resources=run.recipe.resources,
-            resume=True,
         )
         frames = sum(file.frames for file in manifest.files)
         return {"features": manifest.features, "frames": frames, "videos": len(manifest.files)}

@@ -48,9 +48,11 @@ VIDEOS_PER_ACTOR = 16
 
 
 def write_features(
-    run: Path, shards: Path, out: Path, *, splits: Sequence[str], resources: Resources, resume: bool = False
+    run: Path, shards: Path, out: Path, *, splits: Sequence[str], resources: Resources
 ) -> FeatureManifest:
     """Write the features that a finished training gives to the frames of these splits, on the Ray that is connected.
+
+    Goes on where an interrupted run left `out`: files that are there, whole and of the same features are kept.
 
     Args:
         run: folder of the training.
@@ -58,11 +60,9 @@ def write_features(
         out: folder, local or remote, that all workers see.
         splits: train, validation, test or unlabelled.
         resources: at most `workers` actors, each with its CPUs or GPU.
-        resume: go on where a run was interrupted; files that are there, whole and of the same features are kept.
 
     Raises:
-        BadInput: `run` is no finished training, `shards` hold no such frames, or `out` holds something and `resume` is
-            not set.
+        BadInput: `run` is no finished training, `shards` hold no such frames, or `out` holds something else.
         ValueError: the system gives no feature of a frame, or a feature does not fit in float16.
     """
     trained, shards, out = read_trained(run), as_path(shards).absolute(), as_path(out).absolute()
@@ -78,7 +78,7 @@ def write_features(
     if names.is_empty():
         raise refuse(shards, f"holds no frame of the splits {', '.join(splits)}; expected one or more")
     videos = {f"videos/{k:05d}.parquet": video for k, video in enumerate(names)}
-    claim_folder(out, OURS, go_on=resume)
+    claim_folder(out, OURS, go_on=True)
     (out / MANIFEST).unlink(missing_ok=True)
     for name in file_sizes(out):
         if not (name in videos and is_made_of(out / name, digest)):

@@ -81,14 +81,16 @@ def test_a_resumed_cache_is_that_of_an_uninterrupted_run(trained, shards, cache,
         (out / name).write_bytes((cache / name).read_bytes())
     (out / "videos" / "00001.parquet").write_bytes(b"PAR1 damaged")
     before = (out / "videos" / "00000.parquet").stat().st_mtime_ns
-    with pytest.raises(BadInput, match="is not empty, it holds videos; give --resume"):
+    (out / "notes.txt").write_text("someone's")
+    with pytest.raises(BadInput, match=r"it holds notes\.txt, which this command does not write or replace"):
         write_features(trained, shards, out, splits=SPLITS, resources=Resources())
-    write_features(trained, shards, out, splits=SPLITS, resources=Resources(), resume=True)
+    (out / "notes.txt").unlink()
+    write_features(trained, shards, out, splits=SPLITS, resources=Resources())
     written = {name: content for name, content in contents(out).items() if name.suffix != ".npy"}
     assert written == {name: content for name, content in whole.items() if name.suffix != ".npy"}
     assert (out / "videos" / "00000.parquet").stat().st_mtime_ns == before
     monkeypatch.setattr(features, "Extractor", None)
-    write_features(trained, shards, out, splits=SPLITS, resources=Resources(), resume=True)
+    write_features(trained, shards, out, splits=SPLITS, resources=Resources())
 
 
 def test_shards_without_such_frames_are_refused(trained, shards, tmp_path):
