@@ -1,13 +1,14 @@
-"""Every recipe and every table by name. A variant is a recipe with the fields of a table's row replaced."""
+"""Every recipe, table and search by name. A variant is a recipe with the fields of a table's row replaced."""
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
 from experiments import contrawarping, cotex, demo, dual_view, emma, mae_face, temporal
 from experiments.catalogue import recipes_of
 from experiments.recipe import Recipe
+from experiments.search import SMOOTHING, Search
 from experiments.sizes import debug
 from experiments.variants import PaperTable, with_fields
 
@@ -44,8 +45,7 @@ def get_recipe(name: str) -> Recipe:
         # What a row changes is made tiny with the rest: it may be a network of the paper's size.
         tiny = debug(with_fields(RECIPES[full](), {**row.change, **(row.small or {})}))
         return dataclasses.replace(tiny, name=name)
-    near = difflib.get_close_matches(name, [*RECIPES, *variants()], n=1)
-    hint = f" Perhaps you meant {near[0]}." if near else ""
+    hint = _nearest(name, [*RECIPES, *variants()])
     raise ValueError(
         f"unknown recipe {name!r}.{hint} Choose one of {', '.join(RECIPES)}, or a row of a paper's table, such as "
         f"{next(iter(variants()))}; `abaw list` describes them, `abaw list --rows` the rows."
@@ -59,5 +59,28 @@ def get_table(name: str) -> PaperTable:
     raise ValueError(f"unknown table {name!r}; choose one of {', '.join(TABLES)}")
 
 
+def searches_of(recipe_name: str) -> dict[str, Search]:
+    """The searches of a recipe that train networks, by name."""
+    base = recipe_name.partition("-")[0].removesuffix("_debug")
+    found: list[Search] = [one for module in MODULES for one in getattr(module, "SEARCHES", ())]
+    return {one.name: one for one in found if one.recipe == base}
+
+
+def get_search(recipe_name: str, name: str) -> Search:
+    """The search of this name; ValueError with those that the recipe has."""
+    found = searches_of(recipe_name)
+    if name not in found:
+        valid = sorted([*found, SMOOTHING])
+        hint = _nearest(name, valid)
+        raise ValueError(f"{recipe_name} has no search {name!r}.{hint} Choose one of {', '.join(valid)}.")
+    return found[name]
+
+
 def _tables_of(recipe: str) -> Iterable[PaperTable]:
     return (table for table in TABLES.values() if table.recipe == recipe)
+
+
+def _nearest(name: str, valid: Sequence[str]) -> str:
+    """What may have been meant, where a valid name is near."""
+    near = difflib.get_close_matches(name, valid, n=1)
+    return f" Perhaps you meant {near[0]}." if near else ""

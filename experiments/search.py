@@ -1,6 +1,5 @@
 """What a recipe may be searched over: a space beside its fields, by the name that `abaw tune --search` takes."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,23 +53,3 @@ def masked_batch(where: str, settings: Optimisation, point: Point, *, ratio: str
     batch = masked_batch_size(int(point["base_batch"]), mask_ratio=point[ratio], most=16384)
     micro_batch = batch * settings.micro_batch // settings.batch_size
     return {ratio: point[ratio], f"{where}.batch_size": batch, f"{where}.micro_batch": micro_batch}
-
-
-def searches_of(recipe_name: str) -> dict[str, Search]:
-    """The searches of a recipe that train networks, by name."""
-    from experiments.registry import MODULES
-
-    base = recipe_name.partition("-")[0].removesuffix("_debug")
-    found: list[Search] = [one for module in MODULES for one in getattr(module, "SEARCHES", ())]
-    return {one.name: one for one in found if one.recipe == base}
-
-
-def get_search(recipe_name: str, name: str) -> Search:
-    """The search of this name; ValueError with those that the recipe has."""
-    found = searches_of(recipe_name)
-    if name not in found:
-        near = difflib.get_close_matches(name, [*found, SMOOTHING], n=1)
-        hint = f" Perhaps you meant {near[0]}." if near else ""
-        valid = ", ".join(sorted([*found, SMOOTHING]))
-        raise ValueError(f"{recipe_name} has no search {name!r}.{hint} Choose one of {valid}.")
-    return found[name]

@@ -28,7 +28,8 @@ from experiments.lock import driving
 from experiments.progress import Progress
 from experiments.ray_session import ray_session
 from experiments.recipe import Recipe
-from experiments.search import SMOOTHING, get_search
+from experiments.registry import get_search
+from experiments.search import SMOOTHING
 from experiments.stages import run_stages
 from experiments.status import ENDED
 from experiments.tune_options import Options, check_options

@@ -23,7 +23,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def tune(arguments: argparse.Namespace, recipe: Any) -> int:
     """Search, and print what was found."""
     from abaw.search.searcher import Budget
-    from experiments.search import SMOOTHING, searches_of
+    from experiments.registry import searches_of
+    from experiments.search import SMOOTHING
     from experiments.tune import tune_recipe
     from experiments.tune_options import Options
 

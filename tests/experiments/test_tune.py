@@ -12,8 +12,8 @@ from abaw.search.space import Choice, opposite_points
 from abaw.systems.cotex import masked_batch_size
 from experiments import mae_face
 from experiments.cli import run
-from experiments.registry import MODULES, get_recipe
-from experiments.search import Search, searches_of
+from experiments.registry import MODULES, get_recipe, searches_of
+from experiments.search import Search
 from experiments.tune_command import _lines
 from experiments.tune_trial import scores_so_far
 from experiments.variants import with_fields
