@@ -23,10 +23,11 @@ from leaderboard.drift import warnings
 from leaderboard.images import count_videos
 from leaderboard.manifest import manifest_bytes, manifest_of, manifest_path
 from leaderboard.per_video import to_json
+from leaderboard.predicted import predicted_of_rows
 from leaderboard.publishing import Published, mend
 from leaderboard.ranking import ranking
 from leaderboard.schema import Entry, Origin, Rules, now
-from leaderboard.scoring import TABLE_SUFFIX, Score, predicted_of_rows, score, summary
+from leaderboard.scoring import TABLE_SUFFIX, Score, score, summary
 from leaderboard.split import split
 from leaderboard.templates import read_template
 from leaderboard.truth import Truth, read_truth

@@ -15,7 +15,7 @@ from abaw.problems import refuse
 from abaw.tracks import Track
 from leaderboard.images import as_asked, of_stills, places
 from leaderboard.official import check_fillable
-from leaderboard.scoring import Predicted
+from leaderboard.predicted import Predicted
 from leaderboard.truth import Truth, within
 
 

@@ -18,8 +18,9 @@ from abaw.tracks import Task, Track
 from leaderboard import report_paths as paths
 from leaderboard.board import Row
 from leaderboard.images import of_stills, places
+from leaderboard.predicted import Predicted, predicted_of_rows
 from leaderboard.schema import Rules
-from leaderboard.scoring import TABLE_SUFFIX, Predicted, predicted_of_rows
+from leaderboard.scoring import TABLE_SUFFIX
 from leaderboard.split import is_visible
 from leaderboard.submissions import read_submission
 from leaderboard.truth import Truth, read_truth

@@ -17,8 +17,9 @@ from abaw.intervals import Interval
 from abaw.problems import refuse
 from abaw.tracks import Track
 from leaderboard.clean_counts import count_clean, read_both
-from leaderboard.images import of_stills, plain_names
+from leaderboard.images import of_stills
 from leaderboard.per_video import Counted, count, fold_scores, intervals, pooled
+from leaderboard.predicted import Predicted, predicted_of_rows
 from leaderboard.reasons import Reasons
 
 if TYPE_CHECKING:
@@ -28,21 +29,6 @@ if TYPE_CHECKING:
     from leaderboard.truth import Truth
 
 TABLE_SUFFIX = ".parquet"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predicted:
-    """Decisions by frame; the keys of the mappings are the names of the track's tasks."""
-
-    path: Path
-    image: "pl.Series"
-    """Names (N,), each once."""
-    decided: Mapping[str, NDArray[np.float64]]
-    """What a submission states, (N, D) a task."""
-    scores: Mapping[str, NDArray[np.float64]] | None = None
-    """Probabilities (N, C) a task, where they are known: the top-k accuracies need them."""
-    fold: "pl.Series | None" = None
-    """Folds (N,) in which the frames were held out, where they are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +120,6 @@ def score_file(path: Path, track: Track, truth_path: Path | None = None) -> Scor
         check_lengths(rows, path, truth, reasons)
         reasons.raise_any()
     return score(predicted_of_rows(rows, track, path), truth, track)
-
-
-def predicted_of_rows(rows: "pl.DataFrame", track: Track, path: Path) -> Predicted:
-    """The decisions that the rows of a submission file state."""
-    decided = {task.name: rows.select(task.label_columns).to_numpy() for task in track.tasks}
-    return Predicted(path=path, image=plain_names(rows["image"], track), decided=decided)
 
 
 def score(predicted: Predicted, truth: "Truth", track: Track) -> Score:

@@ -9,7 +9,7 @@ from abaw.predictions import KEY, LABEL_PREFIX, labels_of, scores_of
 from abaw.problems import refuse
 from abaw.tracks import Track
 from leaderboard.images import image_names
-from leaderboard.scoring import Predicted
+from leaderboard.predicted import Predicted
 from leaderboard.truth import Truth
 
 

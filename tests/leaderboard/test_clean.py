@@ -15,7 +15,8 @@ from abaw.problems import BadInput
 from abaw.tracks import TRACKS, Track
 from leaderboard import clean
 from leaderboard.clean import Clean, read_clean
-from leaderboard.scoring import Score, predicted_of_rows, score, score_file
+from leaderboard.predicted import predicted_of_rows
+from leaderboard.scoring import Score, score, score_file
 from leaderboard.submissions import read_submission
 from leaderboard.truth import read_truth
 
