@@ -11,6 +11,7 @@ from abaw.problems import refuse
 from abaw.tracks import TRACKS, Track, get_track
 from leaderboard import board, store
 from leaderboard.checks import check_once
+from leaderboard.commands import note_counted, tuning_of
 from leaderboard.terminal import print_table
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ def _contender(name: str, track: Track, engine: "Engine | None", truth: Path | N
 
 def _file(name: str, track: Track, truth: Path | None) -> "Contender":
     """The submission or prediction table of that path."""
-    from leaderboard.commands import note_counted, tuning_of
     from leaderboard.compare import Contender
     from leaderboard.scoring import score_file
 

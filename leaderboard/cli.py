@@ -5,6 +5,7 @@ takes long to import is imported by the command that needs it, so that `--help` 
 """
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -71,10 +72,9 @@ HELP = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` without the program's name. Usage errors exit with 2."""
     arguments = _parser().parse_args(argv)
-    from leaderboard import commands
-
+    module = importlib.import_module(f"leaderboard.{COMMANDS[arguments.command][0]}")
     try:
-        return int(getattr(commands, arguments.command)(arguments))
+        return int(getattr(module, arguments.command)(arguments))
     except BadInput as error:
         print(error, file=sys.stderr)
     except BrokenPipeError:
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=ShowVersion)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, add_arguments in COMMANDS.items():
+    for name, (_, add_arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=HELP[name], description=HELP[name], epilog=_examples_of(name))
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         add_arguments(command)
@@ -232,18 +232,23 @@ def _team(command: argparse.ArgumentParser) -> None:
     _json(command)
 
 
-COMMANDS = {"score": _score, "validate": _validate, "submit": _submit, "show": _show, "ensemble": _ensemble}
-COMMANDS |= {
-    "soup": ensemble_command.add_soup,
-    "export": _export,
-    "compare": _compare,
-    "rules": _rules,
-    "reveal": _reveal,
-    "report": _report,
-    "serve": _serve,
-    "team": _team,
-    "trial": _trial,
+COMMANDS = {
+    "score": ("commands", _score),
+    "validate": ("commands", _validate),
+    "submit": ("commands", _submit),
+    "show": ("board_command", _show),
+    "ensemble": ("ensemble_command", _ensemble),
+    "soup": ("ensemble_command", ensemble_command.add_soup),
+    "export": ("commands", _export),
+    "compare": ("board_command", _compare),
+    "rules": ("board_command", _rules),
+    "reveal": ("board_command", _reveal),
+    "report": ("report_command", _report),
+    "serve": ("serve_command", _serve),
+    "team": ("serve_command", _team),
+    "trial": ("ledger_command", _trial),
 }
+"""The module whose function of that name does a command, and what adds the command's arguments."""
 TRUTH = "annotation folder, multi-task list, class folders (lsd), or labels in submission form"
 TEMPLATE = "the organisers' list of rows, of which only the first field counts; or ABAW3's list of video names"
 

@@ -1,4 +1,4 @@
-"""What each command does and prints; `leaderboard.cli` parses its arguments and turns refusals into exit code 1.
+"""What the commands on files do and print; `leaderboard.cli` parses their arguments and turns refusals into exit 1.
 
 A command imports what only it needs: most of the time of a small `score --json` is imports.
 """
@@ -141,76 +141,6 @@ def submit(arguments: Namespace) -> int:
     if not arguments.json:
         _print_submitted(result.as_json(), track)
     return 0
-
-
-def show(arguments: Namespace) -> int:
-    """`leaderboard show`: the board."""
-    from leaderboard.board_command import show as show_board
-
-    return show_board(arguments)
-
-
-def compare(arguments: Namespace) -> int:
-    """`leaderboard compare`: one entry against others."""
-    from leaderboard.board_command import compare as compare_entries
-
-    return compare_entries(arguments)
-
-
-def rules(arguments: Namespace) -> int:
-    """`leaderboard rules`: set or say the rules of a track."""
-    from leaderboard.board_command import rules as set_rules
-
-    return set_rules(arguments)
-
-
-def reveal(arguments: Namespace) -> int:
-    """`leaderboard reveal`: show the private scores."""
-    from leaderboard.board_command import reveal as reveal_track
-
-    return reveal_track(arguments)
-
-
-def report(arguments: Namespace) -> int:
-    """`leaderboard report`: the store as one HTML file."""
-    from leaderboard.report_command import report as write
-
-    return write(arguments)
-
-
-def ensemble(arguments: Namespace) -> int:
-    """`leaderboard ensemble`: one prediction table of many."""
-    from leaderboard.ensemble_command import ensemble as make
-
-    return make(arguments)
-
-
-def soup(arguments: Namespace) -> int:
-    """`leaderboard soup`: the mean of checkpoints."""
-    from leaderboard.ensemble_command import soup as make
-
-    return make(arguments)
-
-
-def serve(arguments: Namespace) -> int:
-    """`leaderboard serve`: the page and the API for several teams."""
-    from leaderboard.serve_command import serve as run
-
-    return run(arguments)
-
-
-def trial(arguments: Namespace) -> int:
-    """`leaderboard trial`: official trials and replies."""
-    from leaderboard.ledger_command import trial as note
-
-    return note(arguments)
-
-
-def team(arguments: Namespace) -> int:
-    """`leaderboard team`: teams and tokens of the server."""
-    from leaderboard.serve_command import team as manage
-
-    return manage(arguments)
 
 
 def _metrics_table(result: "Score", track: Track) -> "Table":
