@@ -151,22 +151,13 @@ def _file(path: Path, image: str, by_video: bool) -> Path:
     return path / f"{image.split('/')[0]}.txt" if by_video else path
 
 
-def validate(
-    path: Path, track: Track, template_path: Path, *, shown: int | None = SHOWN
-) -> tuple[pl.DataFrame | None, Reasons]:
+def check(path: Path, template: Template, *, shown: int | None = SHOWN) -> tuple[pl.DataFrame | None, Reasons]:
     """Read a submission and compare it with the template: its rows, and every reason why it is refused.
 
     Of each kind the first `shown` reasons are kept, or all (None). A submission in the form of ABAW3 is a folder or zip
     of one file a video, in the order of the frames; there the template's order of videos is no matter. A template that
     lists videos tells which files there must be, and not how many lines each must have.
-
-    Raises BadInput when the template itself cannot be used.
     """
-    return check(path, read_template(template_path, track), shown=shown)
-
-
-def check(path: Path, template: Template, *, shown: int | None = SHOWN) -> tuple[pl.DataFrame | None, Reasons]:
-    """As `validate`, with a template that is read."""
     rows, reasons = read_submission(path, template.track, shown=shown)
     # A file of another form altogether has one reason; that all its rows are missing would only bury it.
     if rows is not None:

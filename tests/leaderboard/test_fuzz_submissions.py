@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard.templates import read_template, validate
+from leaderboard.templates import check, read_template
 
 FRAMES = [f"{video}/{frame:05d}.jpg" for video in ("a", "é b") for frame in (1, 2, 3)]
 STILLS = [f"{number}.jpg" for number in range(6)]
@@ -84,13 +84,13 @@ def plain_reading(data: bytes, track: str) -> list[tuple[str, list[float]]]:
 
 
 def accepted(folder: str, path: Path, track: str, asked: bytes = b"") -> list[tuple[str, list[float]]] | None:
-    """What `validate` says that a file states; None when it is refused, with a reason that names the file.
+    """What `check` says that a file states; None when it is refused, with a reason that names the file.
 
     `asked` is the template, where it is not the good file.
     """
     template = Path(folder) / "t.txt"
     template.write_bytes(asked or good(track))
-    rows, reasons = validate(path, TRACKS[track], template)
+    rows, reasons = check(path, read_template(template, TRACKS[track]))
     if reasons:
         assert all(line.startswith(str(path)) for line in reasons.lines)
         return None

@@ -10,7 +10,7 @@ import pytest
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 from leaderboard.submissions import read_submission
-from leaderboard.templates import read_template, validate
+from leaderboard.templates import check, read_template
 from leaderboard.truth import read_truth
 
 VALUES = {"va": ["0.5", "-0.5"], "expr": ["3"], "au": ["0", "1"] * 6, "lsd": ["3"], "cexpr": ["3"]}
@@ -43,7 +43,7 @@ def test_a_file_is_told_once(tmp_path: Path, track: str, name: str) -> None:
     path, template = tmp_path / "s.txt", tmp_path / "t.txt"
     template.write_text(header(track) + rows(track))
     path.write_text(header(track, SIGNS[name]) + rows(track, SIGNS[name]))
-    _, reasons = validate(path, TRACKS[track], template)
+    _, reasons = check(path, read_template(template, TRACKS[track]))
     assert [line.removeprefix(str(path)) for line in reasons.lines] == [told(track, name, 1)]
     assert reasons.summary == "refused: 1 wrong separator"
 

@@ -6,7 +6,7 @@ import pytest
 
 from abaw.problems import BadInput
 from abaw.tracks import TRACKS
-from leaderboard.templates import read_template, size_text, validate
+from leaderboard.templates import check, read_template, size_text
 
 VA = TRACKS["va"]
 HEADER = "image_location,valence,arousal\n"
@@ -62,7 +62,7 @@ def test_an_empty_or_binary_template_is_refused(tmp_path: Path, content: bytes) 
 def reasons_of(tmp_path: Path, names: list[str]) -> list[str]:
     template = write(tmp_path / "t.txt", NAMES, ",")
     path = write(tmp_path / "s.txt", names)
-    _, reasons = validate(path, VA, template)
+    _, reasons = check(path, read_template(template, VA))
     return [line.replace(str(tmp_path) + "/", "") for line in reasons.lines]
 
 
@@ -114,25 +114,25 @@ def test_rows_that_depart_from_the_template(tmp_path: Path, names: list[str], ex
 def test_a_file_of_another_track_has_one_reason(tmp_path: Path) -> None:
     template = write(tmp_path / "t.txt", NAMES)
     path = write(tmp_path / "s.txt", NAMES, ",0", ",".join(TRACKS["expr"].submission_header) + "\n")
-    _, reasons = validate(path, VA, template)
+    _, reasons = check(path, read_template(template, VA))
     assert reasons.totals == {"bad header": 1}
 
 
 def test_missing_stills_are_told_one_by_one(tmp_path: Path) -> None:
     template = write(tmp_path / "t.txt", ["0.jpg", "10.jpg"], ",3", "image,expression\n")
     path = write(tmp_path / "s.txt", [], header="image,expression\n")
-    assert validate(path, TRACKS["lsd"], template)[1].lines == [
+    assert check(path, read_template(template, TRACKS["lsd"]))[1].lines == [
         f"{path}: 0.jpg is missing; {template}:2 asks for it",
         f"{path}: 10.jpg is missing; {template}:3 asks for it",
     ]
 
 
 def test_size_text_counts_videos_and_not_stills(tmp_path: Path) -> None:
-    rows, _ = validate(write(tmp_path / "s.txt", NAMES), VA, write(tmp_path / "t.txt", NAMES))
+    rows, _ = check(write(tmp_path / "s.txt", NAMES), read_template(write(tmp_path / "t.txt", NAMES), VA))
     assert rows is not None
     assert size_text(rows, VA) == "4 rows in 2 videos"
     lsd = write(tmp_path / "lsd.txt", ["0.jpg", "10.jpg"], ",3", "image,expression\n")
-    stills, _ = validate(lsd, TRACKS["lsd"], lsd)
+    stills, _ = check(lsd, read_template(lsd, TRACKS["lsd"]))
     assert stills is not None
     assert size_text(stills, TRACKS["lsd"]) == "2 rows"
 
@@ -149,5 +149,5 @@ def test_a_malformed_first_row_is_no_header_and_is_not_lost(tmp_path: Path) -> N
 def test_all_reasons_are_kept_when_asked_for(tmp_path: Path) -> None:
     names = [f"a/{frame:05d}.jpg" for frame in range(1, 301)]
     template, path = write(tmp_path / "t.txt", names), write(tmp_path / "s.txt", names[:1])
-    assert len(validate(path, VA, template)[1].lines) == 101
-    assert len(validate(path, VA, template, shown=None)[1].lines) == 299
+    assert len(check(path, read_template(template, VA))[1].lines) == 101
+    assert len(check(path, read_template(template, VA), shown=None)[1].lines) == 299

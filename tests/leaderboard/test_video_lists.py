@@ -12,7 +12,7 @@ from abaw.problems import BadInput
 from abaw.tracks import TRACKS
 from leaderboard.cli import main
 from leaderboard.serving import read_challenge
-from leaderboard.templates import read_template, validate
+from leaderboard.templates import check, read_template
 
 VA = TRACKS["va"]
 LONG = "10-60-1280x720"
@@ -207,7 +207,7 @@ def test_every_bad_line_of_a_list_is_told(run: Run) -> None:
 def test_other_tracks_have_no_lists(run: Run, track: str) -> None:
     path = Path(listed())
     with pytest.raises(BadInput) as refused:
-        validate(path, TRACKS[track], path)
+        check(path, read_template(path, TRACKS[track]))
     message = f"lists names of videos; the template of track {track} lists images, one a line"
     assert str(refused.value) == f"videos.txt: {message}"
 
