@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from abaw.tracks import TRACKS
-from leaderboard.templates import validate
+from leaderboard.templates import check, read_template
 
 Lines = list[str]
 Change = Callable[[Lines], "str | bytes | dict[str, str]"]
@@ -345,5 +345,5 @@ def test_every_reason_is_found(tmp_path: Path, case: str) -> None:
     track, change, expected = CORPUS[case]
     template = write(tmp_path / "t.txt", text(good(track)))
     path = write(tmp_path / "s", change(good(track)))
-    _, reasons = validate(path, TRACKS[track], template)
+    _, reasons = check(path, read_template(template, TRACKS[track]))
     assert [line.removeprefix(str(path)).replace(f"{tmp_path}/", "") for line in reasons.lines] == expected

@@ -18,7 +18,7 @@ from leaderboard.drift import warnings
 from leaderboard.export import export
 from leaderboard.official import official_file
 from leaderboard.submissions import read_submission
-from leaderboard.templates import read_template, validate
+from leaderboard.templates import check, read_template
 from leaderboard.truth import read_truth
 
 VA, LSD, MTL = TRACKS["va"], TRACKS["lsd"], TRACKS["mtl"]
@@ -125,7 +125,7 @@ def test_a_folder_is_validated_against_a_template(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.txt").write_text("valence,arousal\n0,0\n")
     (folder / "b.txt").write_text("valence,arousal\n0,0\n0,0\n")
-    _, reasons = validate(folder, VA, template)
+    _, reasons = check(folder, read_template(template, VA))
     assert [line.replace(f"{tmp_path}/", "") for line in reasons.lines] == [
         "s: video c is missing whole: 1 rows, asked for from t.txt:4 on",
         "s/a.txt: a/00002.jpg is missing; t.txt:3 asks for it",
