@@ -97,7 +97,7 @@ def exported(trained, tmp_path_factory):
 def windows(trained):
     """The held-out windows that the run predicted, as one batch of three a video."""
     source = FeatureSource(trained[2], videos=VIDEOS[2:])
-    (batch,) = evaluation_batches(source, batch=6, window=WINDOW, rank=0, world=1)
+    (batch,) = evaluation_batches(source, batch=6, sampling=Sampling(window=WINDOW), rank=0, world=1)
     assert batch["mask"].sum(dim=1).tolist() == [8, 8, 3] * 2
     assert (batch["frame"].diff(dim=1)[batch["mask"][:, 1:]] > 1).any(), "with gaps"
     return batch["feature"], batch["frame"], batch["mask"]
