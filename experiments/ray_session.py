@@ -5,13 +5,14 @@ import logging
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
 import abaw
-from abaw.problems import refuse
+from abaw.problems import BadInput, refuse
 
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where Ray tells the driver of a job what it was submitted with."""
@@ -47,6 +48,18 @@ def check_answers(address: str) -> None:
         raise refuse(f"--address {address}", f"nothing answers ({error}); expected {expected}") from None
 
 
+def did_not_start(error: Exception) -> BadInput:
+    """What a person can do about a local Ray that did not start: its own message, and the usual reasons."""
+    why = " ".join(str(error).split())
+    folder, load = tempfile.gettempdir(), os.getloadavg()[0]
+    return refuse(
+        "Ray",
+        f"did not start on this machine: {why[:200] or type(error).__name__}; expected TMPDIR (now {folder}) to be "
+        f"short, writable and not full, and time to start (now a load of {load:.0f} on {os.cpu_count()} cores); with "
+        f"RAY_raylet_start_wait_time_s=300 it waits longer; its logs: {folder}/ray/session_latest/logs",
+    )
+
+
 @contextmanager
 def ray_session(address: str | None = None) -> Iterator[str]:
     """Ray for the time of a command; gives the address of the dashboard, empty where it is not ours.
@@ -76,13 +89,18 @@ def ray_session(address: str | None = None) -> Iterator[str]:
         yield ""
         return
     library = str(Path(next(iter(abaw.__path__))))
-    context = ray.init(
-        address=address,
-        include_dashboard=True if address == "local" else None,
-        runtime_env=None if address == "local" or brings_its_code() else {"py_modules": [library]},
-        log_to_driver=False,
-        logging_level="warning",
-    )
+    try:
+        context = ray.init(
+            address=address,
+            include_dashboard=True if address == "local" else None,
+            runtime_env=None if address == "local" or brings_its_code() else {"py_modules": [library]},
+            log_to_driver=False,
+            logging_level="warning",
+        )
+    except Exception as error:  # Ray tells a start that failed by errors of every kind, down to Exception itself
+        if address != "local":
+            raise
+        raise did_not_start(error) from error
     try:
         yield context.dashboard_url or ""
     finally:
