@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from abaw.metrics import Concordance, Confusion, TrackStatistics
 from abaw.tracks import Task, Track
 from leaderboard.board import Row
 
-Counts = NDArray[np.int64]
 MOST = 20
 """Classes that are shown at most, those with the most frames; Emo135 has 135."""
 
