@@ -52,6 +52,7 @@ def run_table(name: str, *, seeds: int, runs: Path, address: str | None, out: Pa
     table, progress, root = get_table(name), Progress(), runs / "tables"
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}; expected 1 or more")
+    _trained_rows(table)  # before Ray starts
     with driving(root), ray_session(address):
         rows = measure_table(table, seeds=seeds, root=root, progress=progress)
     text = markdown(table, rows, seeds=seeds)
@@ -64,10 +65,7 @@ def run_table(name: str, *, seeds: int, runs: Path, address: str | None, out: Pa
 
 def measure_table(table: PaperTable, *, seeds: int, root: Path, progress: Progress) -> list[Measured]:
     """Run what is missing of all rows and seeds below `root`; returns the rows with our scores."""
-    rows = [row for row in table.rows if row.small is not None and not row.members]
-    if not rows:
-        first = f"`abaw run {table.recipe}-{table.rows[0].name}`"
-        raise ValueError(f"table {table.name} has no row that the embedded faces serve; run its rows, such as {first}")
+    rows = _trained_rows(table)
     pairs = [(row, seed) for row in rows for seed in range(seeds)]
     lines = {(row.name, seed): Line(small_variant(table, row, seed=seed), root) for row, seed in pairs}
     stages = {stage.key: stage for line in lines.values() for stage in line.trainings()}
@@ -81,6 +79,15 @@ def measure_table(table: PaperTable, *, seeds: int, root: Path, progress: Progre
         scores = tuple(statistics_of(one, track).compute()[table.measure] for one in predictions)
         measured.append(Measured(row=row, scores=scores))
     return measured
+
+
+def _trained_rows(table: PaperTable) -> list[Row]:
+    """The rows that trainings of their own make; ValueError where the embedded faces serve none."""
+    rows = [row for row in table.rows if row.small is not None and not row.members]
+    if not rows:
+        first = f"`abaw run {table.recipe}-{table.rows[0].name}`"
+        raise ValueError(f"table {table.name} has no row that the embedded faces serve; run its rows, such as {first}")
+    return rows
 
 
 def _predictions(table: PaperTable, row: Row, seed: int, lines: dict[tuple[str, int], Line], root: Path) -> pa.Table:

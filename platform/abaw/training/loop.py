@@ -45,6 +45,7 @@ from abaw.training.workers import Worker, give_memory_back
 
 LOG = logging.getLogger(__name__)
 PICTURES = 8
+"""Images in `pictures.png`."""
 
 
 def run_job(job: TrainingJob, worker: Worker) -> None:
